@@ -1,0 +1,21 @@
+"""The errors whose message is meant for the person at the terminal.
+
+A message says what was wrong, the value received, and what would be right. `gan.flags.run` prints it as one line
+and turns it into an exit code; anything else that is raised is a bug and keeps its traceback.
+"""
+
+
+class InputError(Exception):
+    """A flag, a file or a class that the user gave cannot be used: exit code 2."""
+
+
+class RunError(Exception):
+    """The input was fine but the run failed (loss not a number, disk full, ...): exit code 1."""
+
+
+class Interrupted(Exception):
+    """A signal ended the run after it had saved: exit code 128 + the signal's number, as shells have it."""
+
+    def __init__(self, message, signal_number):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,143 @@
+"""Writes a submission: the trained networks in both forms of the battle contract.
+
+`train_dir/model.ckpt-N.*` with `train_dir/checkpoint` is the TF1 form, `train_dir/export/step_N/` the SavedModel. Both
+hold the same numbers, in inference mode, for any batch size, without training ops, input pipeline or absolute path.
+"""
+
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from gan import __version__, spec, storage
+from gan.errors import RunError
+
+v1 = tf.compat.v1
+
+
+class Exporter:
+    """Traces the networks once; every `write` after that only copies their variables.
+
+    Args:
+      generator, discriminator: built `models.BaseModel`s.
+      contest: the `spec.ContestSpec`.
+      facts: plain data for `submission.json` (class names, seed, data fingerprint, ...).
+    """
+
+    def __init__(self, generator, discriminator, contest, facts):
+        self._facts = facts
+        self._functions = {
+            spec.GENERATOR: _inference(generator, "output", spec.GENERATOR, contest),
+            spec.DISCRIMINATOR: _inference(discriminator, "predictions", spec.DISCRIMINATOR, contest),
+        }
+        self._module = tf.Module()
+        self._module.variables_of_inference = _captured_variables(self._functions.values())
+        self._graph = _Tf1Graph(self._functions, self._module.variables_of_inference)
+
+    def write(self, train_dir, step):
+        """Writes the export of `step`. A kill leaves the submission of the step before, or this one, never a mixture.
+
+        Raises:
+          RunError: a weight is not a finite number.
+        """
+        if not all(np.all(np.isfinite(v.numpy())) for v in self._module.variables_of_inference if v.dtype.is_floating):
+            raise RunError(f"step {step}: a weight is not a finite number, so nothing is exported")
+        with tempfile.TemporaryDirectory() as temporary:
+            saved_model = epath.Path(temporary) / "saved_model"
+            signatures = {role.signature: function for role, function in self._functions.items()}
+            tf.saved_model.save(self._module, str(saved_model), signatures=signatures)
+            self._describe(saved_model, step)
+            storage.publish_folder(saved_model, train_dir / "export" / f"step_{step}")
+
+            checkpoint = epath.Path(temporary) / "checkpoint_files"
+            self._graph.save(checkpoint, step)
+            files = self._describe(checkpoint, step)
+            # `checkpoint` names the files, so it goes after them; `submission.json` vouches for all.
+            for name in sorted(files, key=lambda name: name == "checkpoint"):
+                storage.copy_file(checkpoint / name, train_dir / name)
+            storage.copy_file(checkpoint / "submission.json", train_dir / "submission.json")
+
+    def _describe(self, folder, step):
+        """Writes `submission.json` into a finished folder and returns its files' hashes."""
+        hashes = {str(file.relative_to(folder)): storage.sha256(file) for file in storage.files_below(folder)}
+        facts = {
+            "format": 1,
+            "step": step,
+            **self._facts,
+            "versions": {"gan": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+            "sha256": hashes,
+        }
+        storage.write_json(folder / "submission.json", facts)
+        return hashes
+
+
+def is_complete(train_dir, step):
+    """Whether `train_dir` is the submission of exactly this step, in both forms."""
+    markers = [train_dir / "submission.json", train_dir / "export" / f"step_{step}" / "submission.json"]
+    return all(marker.exists() and storage.read_json(marker)["step"] == step for marker in markers)
+
+
+def _inference(model, key, role, contest):
+    signature = [tf.TensorSpec([None, contest.input_size(role)], tf.float32, name=role.input)]
+
+    def run(model_input):
+        return {role.output: tf.ensure_shape(model(model_input, training=False)[key], [None, contest.output_size(role)])}
+
+    return tf.function(run, input_signature=signature).get_concrete_function()
+
+
+def _captured_variables(functions):
+    """The variables that inference reads, each once, in the order of first use."""
+    variables = {}
+    for function in functions:
+        variables.update({id(variable): variable for variable in function.graph.variables})
+    return list(variables.values())
+
+
+class _Tf1Graph:
+    """The two inference functions in one TF1 graph, with the four collections of the contract."""
+
+    def __init__(self, functions, variables):
+        self._sources = variables
+        self._graph = tf.Graph()
+        with self._graph.as_default():
+            self._targets = [
+                v1.get_variable(f"v{i:03}_{_plain(v.name)}", v.shape, v.dtype, v1.zeros_initializer(), use_resource=True)
+                for i, v in enumerate(variables)
+            ]
+            handles = {id(v.handle): target.handle for v, target in zip(variables, self._targets, strict=True)}
+            for role, function in functions.items():
+                self._import(role, function, handles)
+            self._saver = v1.train.Saver(self._targets)
+
+    def _import(self, role, function, handles):
+        model_input = v1.placeholder(tf.float32, function.inputs[0].shape, name=role.input)
+        replaced = {function.inputs[0].name: model_input}
+        for outer, inner in function.graph.captures:
+            replaced[inner.name] = handles[id(outer)] if id(outer) in handles else tf.constant(outer.numpy())
+        (output,) = tf.import_graph_def(
+            function.graph.as_graph_def(), replaced, [function.outputs[0].name], name=role.name
+        )
+        v1.add_to_collection(role.input, model_input)
+        v1.add_to_collection(role.output, tf.identity(output, name=role.output))
+
+    def save(self, folder, step):
+        """Writes `model.ckpt-STEP.*` and `checkpoint`, which names them without any folder."""
+        pathlib.Path(folder).mkdir()
+        values = [source.numpy() for source in self._sources]
+        with v1.Session(graph=self._graph) as session:
+            initializers = [target.initializer for target in self._targets]
+            session.run(initializers, {op.inputs[1]: value for op, value in zip(initializers, values, strict=True)})
+            self._saver.save(session, str(folder / "model.ckpt"), step, write_state=False)
+        name = f"model.ckpt-{step}"
+        storage.write_text(
+            folder / "checkpoint", f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+        )
+
+
+def _plain(name):
+    """A variable's name as TF1 allows it: letters, digits and underscores."""
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name.split(":")[0])

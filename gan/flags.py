@@ -1,0 +1,211 @@
+"""Flags as dataclasses: a command declares its options once, with type, default, range and help.
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class EvalOptions(Options):
+        batch_size: int = flag(64, "images per batch", lower=1)
+
+`run` parses them with absl (`--name=value`, `--noname`, `--flagfile`), checks the ranges, calls the command's function
+and turns errors into exit codes. Tests and notebooks make the same object by hand: `EvalOptions(batch_size=8)`.
+"""
+
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import textwrap
+import typing
+
+from absl import flags as absl_flags
+
+from gan import random_noise_generator
+from gan.errors import InputError, Interrupted, RunError
+
+_DEFINE = {
+    str: absl_flags.DEFINE_string,
+    int: absl_flags.DEFINE_integer,
+    float: absl_flags.DEFINE_float,
+    bool: absl_flags.DEFINE_boolean,
+}
+_HELP = {"--help", "-h", "-help", "--helpfull", "--helpshort"}
+
+
+def flag(default, text, *, lower=None, above=None, upper=None, choices=None):
+    """Declares one option of an `Options` class.
+
+    Args:
+      default: the value when the flag is not given.
+      text: what it does, with its unit.
+      lower, upper: bounds that are allowed themselves; `above`: a bound that is not.
+      choices: the allowed values.
+    """
+    metadata = {"help": text, "lower": lower, "above": above, "upper": upper, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def inherit(options_class, name, default):
+    """Re-declares an inherited option with another default, for a command whose users need one."""
+    field = next(field for field in dataclasses.fields(options_class) if field.name == name)
+    return dataclasses.field(default=default, metadata=field.metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of every command's options; making one checks its values.
+
+    Raises:
+      InputError: a value is outside its range.
+    """
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            wanted = _range_text(field)
+            if value is not None and wanted and not _in_range(value, field.metadata):
+                raise InputError(f"--{field.name}={value}: expected {wanted}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SizeOptions(Options):
+    """The size of the contest's images."""
+
+    use_mnist: bool = flag(False, "images are 28x28 gray (MNIST)")
+    image_height: int | None = flag(None, "height of an image in pixels, when it is neither 50 nor MNIST's 28", lower=1)
+    image_width: int | None = flag(None, "width of an image in pixels", lower=1)
+    image_channels: int | None = flag(None, "1 for gray, 3 for RGB", choices=(1, 3))
+
+    def __post_init__(self):
+        super().__post_init__()
+        size = (self.image_height, self.image_width, self.image_channels)
+        if self.use_mnist and any(value is not None for value in size):
+            raise InputError("--use_mnist means 28x28x1; leave out --image_height, --image_width and --image_channels")
+        if (self.image_height is None) != (self.image_width is None):
+            raise InputError("--image_height and --image_width go together: give both")
+        if self.image_channels is not None and self.image_height is None:
+            raise InputError("--image_channels needs --image_height and --image_width")
+
+    @property
+    def image_shape(self):
+        """(height, width, channels) where the flags give a size, else None."""
+        if self.use_mnist:
+            return (28, 28, 1)
+        if self.image_height is None:
+            return None
+        return (self.image_height, self.image_width, self.image_channels or 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingOptions(SizeOptions):
+    """How record files are read."""
+
+    num_readers: int = flag(8, "threads that parse record files; the batches are the same for any number", lower=1)
+    max_bad_records: int = flag(0, "broken records that are skipped and counted before reading fails", lower=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeedOptions(Options):
+    seed: int = flag(0, "master seed of every random draw", lower=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentOptions(Options):
+    latent_size: int = flag(random_noise_generator.get_dim(), "numbers in a latent vector", lower=1)
+
+
+def _in_range(value, limits):
+    if limits["choices"] is not None:
+        return value in limits["choices"]
+    return not (
+        (limits["lower"] is not None and not value >= limits["lower"])
+        or (limits["above"] is not None and not value > limits["above"])
+        or (limits["upper"] is not None and not value <= limits["upper"])
+    )
+
+
+def _range_text(field):
+    limits = field.metadata
+    if limits["choices"] is not None:
+        return "one of " + ", ".join(str(choice) for choice in limits["choices"])
+    bounds = (("lower", "at least"), ("above", "more than"), ("upper", "at most"))
+    return " and ".join(f"{words} {limits[name]}" for name, words in bounds if limits[name] is not None)
+
+
+def _kind(options_class, field):
+    """The plain type of a field: `int` for both `int` and `int | None`."""
+    hint = typing.get_type_hints(options_class)[field.name]
+    return next((kind for kind in typing.get_args(hint) if kind is not type(None)), hint)
+
+
+def parse(options_class, argv):
+    """Turns a command line into an options object.
+
+    Args:
+      options_class: a subclass of `Options`.
+      argv: the program's name and its arguments.
+
+    Raises:
+      InputError: an unknown flag, a value of the wrong type or outside its range, or a word that is no flag.
+    """
+    values = absl_flags.FlagValues()
+    names = [field.name for field in dataclasses.fields(options_class)]
+    for field in dataclasses.fields(options_class):
+        define = _DEFINE[_kind(options_class, field)]
+        define(field.name, field.default, field.metadata["help"], flag_values=values)
+    try:
+        rest = values(argv)
+    except (absl_flags.Error, OSError) as error:  # OSError: a flag file that cannot be opened
+        raise InputError(f"{error} (--help lists the flags)") from None
+    if rest[1:]:
+        raise InputError(f"unexpected argument {rest[1]!r}: every option is written --name=value (--help lists them)")
+    return options_class(**{name: values[name].value for name in names})
+
+
+def describe(options_class):
+    """Returns (name, default, help with range) of every flag, in order, as texts."""
+    rows = []
+    for field in dataclasses.fields(options_class):
+        limits = _range_text(field)
+        default = '""' if field.default == "" else str(field.default)
+        rows.append((field.name, default, field.metadata["help"] + (f" ({limits})" if limits else "")))
+    return rows
+
+
+def help_text(description, options_class):
+    lines = [description.strip(), "", "Flags:"]
+    for name, default, text in describe(options_class):
+        lines.append(f"  --{name}={default}")
+        lines.extend(textwrap.wrap(text, 100, initial_indent="      ", subsequent_indent="      "))
+    lines.append("  --flagfile=FILE\n      reads flags from a file, one a line")
+    return "\n".join(lines)
+
+
+def run(command, options_class, argv=None):
+    """Entry point of every command: parses flags, calls `command(options)` and ends the process.
+
+    The exit code is 0 for success and for --help, 2 for a mistake of the user's (`InputError`), 1 for a run that
+    failed (`RunError`, an error of the file system), 128 + the signal's number where a signal ended the run.
+    """
+    argv = sys.argv if argv is None else argv
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: its start-up chatter
+    logging.captureWarnings(True)
+    if _HELP & set(argv[1:]):
+        print(help_text(sys.modules[options_class.__module__].__doc__, options_class))
+        sys.exit(0)
+    try:
+        command(parse(options_class, argv))
+        code = 0
+    except InputError as error:
+        code = _fail(error, 2)
+    except (RunError, OSError) as error:
+        code = _fail(error, 1)
+    except Interrupted as end:
+        print(end, file=sys.stderr)
+        code = end.exit_code
+    except KeyboardInterrupt:
+        code = _fail("interrupted", 128 + signal.SIGINT)
+    sys.exit(code)
+
+
+def _fail(message, code):
+    print(f"error: {message}", file=sys.stderr)
+    return code

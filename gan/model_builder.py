@@ -1,0 +1,91 @@
+"""Makes the networks that a run asks for and checks them against the contract before an hour is spent on them."""
+
+import keras
+import numpy as np
+
+from gan import class_lookup, models, random_noise_generator, seeds, spec
+from gan.errors import InputError
+
+
+def build_pair(generator_name, discriminator_name, contest, feature_size, seed):
+    """Makes a generator and a discriminator with weights that follow from the seed.
+
+    Args:
+      generator_name, discriminator_name: as in `--generator_model` and `--discriminator_model`.
+      contest: the `spec.ContestSpec`.
+      feature_size: width of the networks.
+      seed: the master seed.
+
+    Raises:
+      InputError: no such class, or its code or its output breaks the contract; the message says what to change.
+    """
+    generator = _create(generator_name, "generator_model", contest, feature_size, seed)
+    discriminator = _create(discriminator_name, "discriminator_model", contest, feature_size, seed)
+    noise = random_noise_generator.generate_noise(4, contest.latent_size, seeds.generator(seed, "check"))
+    images = _check_generator(generator, noise, contest)
+    _check_discriminator(discriminator, images)
+    return generator, discriminator
+
+
+def _create(name, flag, contest, feature_size, seed):
+    model_class = class_lookup.find(name, models, models.BaseModel, flag)
+    # Layers made without a seed of their own take one from this global generator.
+    keras.utils.set_random_seed(seeds.derive(seed, flag) % 2**32)
+    with _blaming(model_class, "create_model"):
+        model = model_class()
+        model.create_model(image_shape=contest.image_shape, latent_size=contest.latent_size, feature_size=feature_size)
+    return model
+
+
+def _check_generator(generator, noise, contest):
+    for outputs in _outputs_of_both_modes(generator, noise, {"output"}):
+        images = np.asarray(outputs["output"])
+        fault = spec.image_fault(images, len(noise), contest)
+        if fault:
+            raise InputError(f"{type(generator).__name__}: {fault}")
+    return images
+
+
+def _check_discriminator(discriminator, generated):
+    extremes = np.stack([np.zeros_like(generated[0]), np.ones_like(generated[0])])
+    images = np.concatenate([generated, extremes])
+    for outputs in _outputs_of_both_modes(discriminator, images, {"logits", "predictions"}):
+        if np.shape(outputs["logits"]) != (len(images), 1):
+            shape = list(np.shape(outputs["logits"]))
+            raise InputError(f"{type(discriminator).__name__}: logits have shape {shape}, not {[len(images), 1]}")
+        fault = spec.prediction_fault(np.asarray(outputs["predictions"]), len(images))
+        if fault:
+            raise InputError(f"{type(discriminator).__name__}: {fault}")
+
+
+def _outputs_of_both_modes(model, inputs, keys):
+    """Returns the outputs in training and in inference mode, and leaves no trace in the model's statistics."""
+    inference = _outputs(model, inputs, False, keys)  # makes the variables
+    untouched = [variable.numpy() for variable in model.non_trainable_variables]
+    training = _outputs(model, inputs, True, keys)
+    for variable, value in zip(model.non_trainable_variables, untouched, strict=True):
+        variable.assign(value)
+    return training, inference
+
+
+def _outputs(model, inputs, training, keys):
+    with _blaming(type(model), "run_model"):
+        outputs = model(inputs, training=training)
+    if not isinstance(outputs, dict) or not keys <= set(outputs):
+        got = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+        raise InputError(f"{type(model).__name__}.run_model returned {got}; expected a dict with {sorted(keys)}")
+    return outputs
+
+
+class _blaming:
+    """Turns an error inside a team's method into one line that names the method, the file and the line."""
+
+    def __init__(self, model_class, method):
+        self._name = f"{model_class.__name__}.{method}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, Exception) and not isinstance(error, InputError):
+            raise InputError(f"{self._name} failed: {class_lookup.error_line(error)}") from error

@@ -1,0 +1,141 @@
+"""Readers: which images a record file holds. Teams edit this file, or name a reader of their own in `--reader`."""
+
+import dataclasses
+import functools
+import sys
+
+from gan import class_lookup, digits, flags, records, seeds, spec
+from gan.errors import InputError
+
+
+class BaseReader:
+    """Base of all readers: says what an image looks like and reads files of such images.
+
+    `with_labels`: whether each record must hold an integer `label`.
+    """
+
+    with_labels = False
+
+    def get_image_size(self):
+        """Returns (width, height) in pixels."""
+        raise NotImplementedError
+
+    def get_channels(self):
+        """Returns 1 for gray, 3 for RGB."""
+        return 1
+
+    def get_image_shape(self):
+        """Returns (height, width, channels)."""
+        width, height = self.get_image_size()
+        return (height, width, self.get_channels())
+
+    def read(self, patterns, **settings):
+        """Returns the `gan.records.Records` of the files that match; `settings` are those of `gan.records.read`."""
+        return records.read(patterns, self.get_image_shape(), with_labels=self.with_labels, **settings)
+
+
+class FaceReader(BaseReader):
+    """Gray faces, 50x50."""
+
+    def get_image_size(self):
+        return (50, 50)
+
+
+class MnistReader(BaseReader):
+    """Gray handwritten digits, 28x28, with their label."""
+
+    with_labels = True
+
+    def get_image_size(self):
+        return (28, 28)
+
+
+class ImageReader(BaseReader):
+    """Images of any size, gray or RGB."""
+
+    def __init__(self, width, height, channels=1):
+        self._size = (width, height)
+        self._channels = channels
+
+    def get_image_size(self):
+        return self._size
+
+    def get_channels(self):
+        return self._channels
+
+
+class DigitsReader(MnistReader):
+    """The digits that come with the package (`gan.digits`), for a run without any file."""
+
+    def __init__(self, split):
+        self._split = split
+
+    def read(self, patterns="", **settings):
+        return digits.load(self._split)
+
+
+class Batches:
+    """Endless shuffled batches, each image once per epoch; batch `k` is a pure function of records, seed and `k`.
+
+    The epochs' shuffled orders, one after the other, are cut into batches: every batch is full, however few images
+    there are, and a run that is resumed at step k needs nothing but k to find its place.
+    """
+
+    def __init__(self, data, batch_size, seed):
+        self._data = data
+        self._batch_size = batch_size
+        self._order = functools.lru_cache(maxsize=2)(
+            lambda epoch: seeds.generator(seed, "epoch", epoch).permutation(len(data))
+        )
+
+    def __getitem__(self, step):
+        """Returns batch `step` (from 0): float32 [batch_size, height * width * channels] in [0, 1]."""
+        places = range(step * self._batch_size, (step + 1) * self._batch_size)
+        indices = [self._order(place // len(self._data))[place % len(self._data)] for place in places]
+        return spec.from_8bit(self._data.pixels.take(indices))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReaderOptions(flags.ReadingOptions):
+    """Flags of the commands that read with a reader."""
+
+    reader: str = flags.flag("", "reader class, from gan.readers or by dotted path; empty: chosen by the image size")
+    cache_mb: int = flags.flag(1024, "images kept in memory, in megabytes; beyond it, in a temporary file", lower=0)
+
+
+def read(options, patterns, split):
+    """Reads the images that a command's flags name, and tells which records were skipped.
+
+    Args:
+      options: a `ReaderOptions`.
+      patterns: record files; empty for the embedded digits.
+      split: which of the embedded digits, "train" or "validation".
+
+    Returns:
+      `gan.records.Records`.
+    """
+    settings = {"num_readers": options.num_readers, "cache_mb": options.cache_mb}
+    data = _choose(options, patterns, split).read(patterns, max_bad_records=options.max_bad_records, **settings)
+    if data.bad:
+        print(f"skipped {len(data.bad)} bad record(s); the first: {data.bad[0]}", file=sys.stderr)
+    return data
+
+
+def _choose(options, patterns, split):
+    shape = options.image_shape
+    if not patterns:
+        if options.reader or shape not in (None, digits.SHAPE):
+            raise InputError("without a file pattern the embedded 28x28 digits are read; give the pattern of your files")
+        return DigitsReader(split)
+    if options.reader and options.reader != "ImageReader":
+        if shape is not None:
+            raise InputError(f"--reader={options.reader} fixes the image size; leave out --use_mnist and --image_*")
+        return class_lookup.find(options.reader, sys.modules[__name__], BaseReader, "reader")()
+    if options.use_mnist:
+        return MnistReader()
+    if shape is not None:
+        height, width, channels = shape
+        return ImageReader(width, height, channels)
+    if options.reader:
+        raise InputError("--reader=ImageReader needs --image_height and --image_width")
+    return FaceReader()

@@ -1,0 +1,143 @@
+"""Paths that may be local or `gs://`, and writes that a kill cannot leave half done.
+
+All paths of the project are `etils.epath.Path` objects made by `path`. TensorFlow's in-memory file system (`ram://`)
+is one of the schemes, so that tests can prove that nothing assumes a local disk.
+"""
+
+import hashlib
+import json
+
+from etils import epath
+from etils.epath import backend, gpath, register
+
+from gan.errors import InputError
+
+
+def _register_ram():
+    """Teaches epath the scheme `ram://`, which TensorFlow serves but epath has no name for."""
+    gpath._URI_PREFIXES += ("ram://",)
+    gpath._URI_SCHEMES |= {"ram"}
+    gpath._URI_MAP_ROOT["ram://"] = "/ram/"
+    gpath._PREFIX_TO_BACKEND["ram"] = backend.tf_backend
+    register.register_path_cls(("ram://",))(gpath.PosixGPath)
+
+
+_register_ram()
+
+
+def path(text):
+    """Returns the `epath.Path` of a local path (`~` is the home folder) or an URI.
+
+    Raises:
+      InputError: the text is empty or its scheme is not one that can be read.
+    """
+    if not str(text):
+        raise InputError("a path is empty; give a folder or a file, local or gs://")
+    try:
+        return epath.Path(text).expanduser()
+    except KeyError:
+        scheme = str(text).split("://")[0]
+        raise InputError(f"{text}: paths of the kind {scheme}:// are not supported; use a local path or gs://") from None
+
+
+def is_local(target):
+    """Whether `target` lies on this machine's own file system."""
+    return "://" not in str(target)
+
+
+def expand(patterns):
+    """Turns comma-separated patterns into files.
+
+    Args:
+      patterns: file names or patterns with `*`, `?` or `[...]`, comma-separated, local or `gs://`.
+
+    Returns:
+      The matching files, sorted within each pattern, each once.
+
+    Raises:
+      InputError: a pattern matches no file, or names a folder.
+    """
+    files = {}
+    for text in filter(None, (part.strip() for part in patterns.split(","))):
+        matches = _matches(path(text))
+        if not matches:
+            raise InputError(f"no file matches {text!r}; expected record files, for instance data/train*.tfrecords")
+        files.update({str(match): match for match in matches})
+    if not files:
+        raise InputError(f"no file pattern in {patterns!r}")
+    return list(files.values())
+
+
+def _matches(pattern):
+    if pattern.exists():  # also a plain name that holds a wildcard character
+        if pattern.is_dir():
+            raise InputError(f"{pattern} is a folder; name its files, for instance {pattern}/*.tfrecords")
+        return [pattern]
+    parts = pattern.parts
+    first = next((i for i, part in enumerate(parts) if any(c in part for c in "*?[")), None)
+    if first is None:
+        return []
+    root = type(pattern)(*parts[:first]) if first else epath.Path(".")
+    return sorted((match for match in root.glob("/".join(parts[first:])) if not match.is_dir()), key=str)
+
+
+def write_bytes(target, data):
+    """Writes a file so that a reader, or a kill, sees either the old content or the new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if is_local(target):
+        temporary = target.parent / f".{target.name}.tmp"
+        temporary.write_bytes(data)
+        temporary.replace(target)
+    else:  # an object store shows an object only when it is whole
+        target.write_bytes(data)
+
+
+def write_text(target, text):
+    write_bytes(target, text.encode())
+
+
+def write_json(target, value):
+    """Writes plain data as indented JSON; numbers that JSON cannot hold (NaN) are an error."""
+    write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(source):
+    return json.loads(source.read_text())
+
+
+def copy_file(source, target):
+    """Copies one file, 8 MB at a time, atomically where the target is local."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{target.name}.tmp" if is_local(target) else target
+    with source.open("rb") as reader, temporary.open("wb") as writer:
+        while block := reader.read(1 << 23):
+            writer.write(block)
+    if temporary is not target:
+        temporary.replace(target)
+
+
+def publish_folder(source, target):
+    """Copies a local folder to `target`, replacing what is there, and renames it into place when it is whole."""
+    temporary = target.parent / f".{target.name}.tmp"
+    temporary.rmtree(missing_ok=True)
+    for file in files_below(source):
+        copy_file(file, temporary / file.relative_to(source))
+    target.rmtree(missing_ok=True)
+    temporary.rename(target)
+
+
+def files_below(folder):
+    """Returns every file under `folder`, sorted by path."""
+    found = []
+    for entry in folder.iterdir():
+        found.extend(files_below(entry) if entry.is_dir() else [entry])
+    return sorted(found, key=str)
+
+
+def sha256(file):
+    """Returns the hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with file.open("rb") as reader:
+        while block := reader.read(1 << 23):
+            digest.update(block)
+    return digest.hexdigest()

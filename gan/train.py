@@ -1,0 +1,431 @@
+"""Trains a generator and a discriminator, and exports them for battle.
+
+    python -m gan.train                                        # embedded digits, no file needed
+    python -m gan.train --train_data_pattern='faces/train*.tfrecords' --generator_model=DCGANGenerator \\
+        --discriminator_model=DCGANDiscriminator --train_dir=my_run
+
+Ctrl-C saves; the same command goes on where it stopped, bit for bit on a CPU.
+"""
+
+if not __package__:  # `python gan/train.py` works like `python -m gan.train`
+    import pathlib
+    import sys
+
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+import dataclasses
+import inspect
+import math
+import signal
+import time
+
+import numpy as np
+from etils import epy
+
+from gan import flags, random_noise_generator, readers, seeds, spec, storage, training_log, training_state
+from gan.errors import InputError, Interrupted, RunError
+from gan.flags import flag
+
+with epy.lazy_imports():
+    import keras
+    import tensorflow as tf
+
+    from gan import class_lookup, export_model, losses, model_builder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions):
+    """Flags of `gan.train`."""
+
+    num_readers: int = flags.inherit(flags.ReadingOptions, "num_readers", 10)
+    train_dir: str = flag("/tmp/kmlc_gan_train/", "folder of the run: resume files, submission, log, TensorBoard")
+    train_data_pattern: str = flag("", "record files to train on, comma-separated patterns; empty: embedded digits")
+    generator_model: str = flag("SampleGenerator", "generator class, from gan.models or by dotted path")
+    discriminator_model: str = flag("SampleDiscriminator", "discriminator class, from gan.models or by dotted path")
+    feature_size: int = flag(64, "width of the DCGAN models: features of the layer next to the image", lower=1)
+    start_new_model: bool = flag(False, "begin anew; the run in train_dir is moved to train_dir/previous/N")
+    batch_size: int = flag(128, "images per training step", lower=1)
+    label_loss: str = flag("CrossEntropyLoss", "loss class, from gan.losses or by dotted path")
+    regularization_penalty: float = flag(1.0, "weight of the layers' own regularisers in both losses", lower=0)
+    optimizer: str = flag("AdamOptimizer", "a Keras optimizer; one of its own for each network")
+    base_learning_rate: float = flag(0.0002, "learning rate of the first step", above=0)
+    adam_beta1: float = flag(0.5, "decay of the optimizer's first moment, where it has one", lower=0, upper=0.9999)
+    learning_rate_decay: float = flag(0.95, "factor on the learning rate", above=0, upper=1)
+    learning_rate_decay_examples: int = flag(4000000, "images after which the factor is applied once more", lower=1)
+    clip_gradient_norm: float = flag(1.0, "largest norm of one network's gradient; 0: no clipping", lower=0)
+    num_epochs: int = flag(50, "passes over the data after which training ends", lower=1)
+    max_steps: int | None = flag(None, "steps after which training ends, if that comes before num_epochs", lower=1)
+    export_model_steps: int = flag(1000, "steps between exports; there is one at the end in any case", lower=1)
+    save_secs: float = flag(60.0, "seconds between saves for resuming; 0 saves after every step", lower=0)
+    keep_saves: int = flag(3, "newest resume files to keep; exports are all kept", lower=1)
+    export_generated_images: bool = flag(True, "write pictures of 16 generated images while training, and a film of them")
+    export_image_steps: int = flag(100, "steps between pictures; 0: one each epoch", lower=0)
+    image_dir: str = flag("out/", "folder for the pictures")
+    histograms: bool = flag(False, "show every variable's distribution in TensorBoard, with each picture")
+    deterministic: bool | None = flag(None, "the same seed gives the same bits; default: yes on a CPU, no on a GPU")
+    log_device_placement: bool = flag(False, "print the device of every operation")
+    dry_run: bool = flag(False, "print the resolved options and the models, and stop")
+
+
+# A resumed run must agree with its beginning on these, or its numbers would mean something else.
+_FIXED_OPTIONS = (
+    "generator_model",
+    "discriminator_model",
+    "feature_size",
+    "latent_size",
+    "optimizer",
+    "batch_size",
+    "seed",
+)
+
+
+def train(options):
+    """Trains until `num_epochs` or `max_steps`, resuming a run that is already in `train_dir`.
+
+    Args:
+      options: `TrainOptions`.
+
+    Raises:
+      InputError: flags, data or models cannot be used, or do not fit the run in `train_dir`.
+      RunError: the loss or a weight is not a number.
+      Interrupted: SIGINT or SIGTERM; everything is saved.
+    """
+    folder = training_state.RunFolder(storage.path(options.train_dir))
+    folder.refuse_foreign_files()
+    _make_deterministic(options)
+    if options.dry_run:
+        _dry_run(options)
+        return
+    with folder.lock():
+        data = readers.read(options, options.train_data_pattern, "train")
+        if options.start_new_model and (aside := folder.move_aside()):
+            print(f"moved the old run to {aside}")
+        _record(folder, options, data)
+        trainer = Trainer(options, data.shape)
+        _Run(options, folder, data, trainer).go()
+
+
+def _make_deterministic(options):
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    if options.deterministic if options.deterministic is not None else on_cpu:
+        tf.config.experimental.enable_op_determinism()
+    tf.debugging.set_log_device_placement(options.log_device_placement)
+
+
+def _dry_run(options):
+    for name, value in dataclasses.asdict(options).items():
+        print(f"--{name}={value}")
+    trainer = Trainer(options, readers.read(options, options.train_data_pattern, "train").shape)
+    trainer.generator.summary()
+    trainer.discriminator.summary()
+
+
+def _record(folder, options, data):
+    """Writes `run.json`; refuses where the run in the folder differs in what cannot change."""
+    now = {
+        "options": dataclasses.asdict(options),
+        "image_shape": list(data.shape),
+        "data_count": len(data),
+        "data_fingerprint": data.fingerprint,
+    }
+    if not folder.has_run():
+        folder.record({**now, "sessions": [{"step": 0, "changed": {}}]})
+        return
+    before = folder.options()
+    changed = training_state.changes(before["options"], now["options"])
+    fixed = {f"--{name}": changed[name] for name in _FIXED_OPTIONS if name in changed}
+    fixed |= training_state.changes(
+        {key: before[key] for key in ("image_shape", "data_fingerprint")},
+        {key: now[key] for key in ("image_shape", "data_fingerprint")},
+    )
+    if fixed:
+        differences = "; ".join(f"{name} was {old}, is now {new}" for name, (old, new) in fixed.items())
+        raise InputError(
+            f"the run in --train_dir={options.train_dir} cannot go on with these changes: {differences}. "
+            "Give the old values, another --train_dir, or --start_new_model"
+        )
+    step = max(folder.saved_steps(), default=0)
+    folder.record({**now, "sessions": [*before["sessions"], {"step": step, "changed": changed}]})
+
+
+class Trainer:
+    """The two networks, their optimizers and the training step.
+
+    Args:
+      options: `TrainOptions`.
+      image_shape: (height, width, channels).
+    """
+
+    def __init__(self, options, image_shape):
+        self._options = options
+        self.contest = spec.ContestSpec(*image_shape, options.latent_size)
+        self.loss = class_lookup.find(options.label_loss, losses, losses.BaseLoss, "label_loss")()
+        self.generator, self.discriminator = model_builder.build_pair(
+            options.generator_model, options.discriminator_model, self.contest, options.feature_size, options.seed
+        )
+        self._generator_optimizer = make_optimizer(options)
+        self._generator_optimizer.build(self.generator.trainable_variables)
+        self._discriminator_optimizer = make_optimizer(options)
+        self._discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self._step = tf.function(self._train_step).get_concrete_function(
+            tf.TensorSpec([options.batch_size, self.contest.image_size], tf.float32),
+            tf.TensorSpec([options.batch_size, options.latent_size], tf.float32),
+        )
+
+    def step(self, images, noise, learning_rate):
+        """Updates D, then G.
+
+        Args:
+          images: real images, float32 [batch_size, height * width * channels] in [0, 1].
+          noise: float32 [batch_size, latent_size].
+          learning_rate: for both optimizers.
+
+        Returns:
+          {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real"} as floats.
+        """
+        for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
+            optimizer.learning_rate = learning_rate
+        metrics = self._step(tf.constant(images), tf.constant(noise))
+        return {name: float(value) for name, value in metrics.items()}
+
+    def _train_step(self, images, noise):
+        """One pass of G serves both updates: D learns from its images, then G learns from the updated D."""
+        g, d = self.generator, self.discriminator
+        with tf.GradientTape(watch_accessed_variables=False) as g_tape:
+            g_tape.watch([v.value for v in g.trainable_variables])
+            generated = g(noise, training=True)["output"]
+
+            with g_tape.stop_recording(), tf.GradientTape(watch_accessed_variables=False) as d_tape:
+                d_tape.watch([v.value for v in d.trainable_variables])
+                on_real = d(images, training=True)
+                on_generated = d(generated, training=True)
+                d_loss = self.loss.discriminator_loss(on_real, on_generated) + self._penalty(d)
+            with g_tape.stop_recording():
+                self._update(self._discriminator_optimizer, d_tape, d_loss, d.trainable_variables)
+
+            g_loss = self.loss.generator_loss(on_real, d(generated, training=True)) + self._penalty(g)
+        self._update(self._generator_optimizer, g_tape, g_loss, g.trainable_variables)
+        return {
+            "g_loss": g_loss,
+            "d_loss": d_loss,
+            "d_accuracy_on_generated": tf.reduce_mean(tf.cast(on_generated["predictions"] <= 0.5, tf.float32)),
+            "d_accuracy_on_real": tf.reduce_mean(tf.cast(on_real["predictions"] > 0.5, tf.float32)),
+        }
+
+    def _penalty(self, model):
+        return self._options.regularization_penalty * sum(model.losses) if model.losses else 0.0
+
+    def _update(self, optimizer, tape, loss, variables):
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        if self._options.clip_gradient_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._options.clip_gradient_norm)
+        optimizer.apply(gradients, variables)
+
+    def generate(self, noise):
+        """Returns the images that G makes of latent vectors, as it would in a battle: float32 [N, D] in [0, 1]."""
+        return np.asarray(self.generator(noise, training=False)["output"])
+
+    def variables(self):
+        """Returns {name: variable}: everything that a training step reads or writes."""
+        owners = {
+            "generator": self.generator.variables,
+            "discriminator": self.discriminator.variables,
+            "generator_optimizer": self._generator_optimizer.variables,
+            "discriminator_optimizer": self._discriminator_optimizer.variables,
+        }
+        named = {f"{owner}/{i:03}/{v.path}": v.value for owner, list_ in owners.items() for i, v in enumerate(list_)}
+        known = {id(variable) for variable in named.values()}
+        # What else the traced step touches, such as the state of a random generator that no layer owns.
+        others = [variable for variable in self._step.graph.variables if id(variable) not in known]
+        return named | {f"other/{i:03}": variable for i, variable in enumerate(others)}
+
+    def unrepeatable_ops(self):
+        """Returns the names of random operations whose state TensorFlow keeps to itself, so that no save can hold it."""
+        graph = self._step.graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        stateful = ("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomShuffle", "Multinomial")
+        return sorted({node.op for node in nodes if node.op.startswith(stateful)})
+
+
+def make_optimizer(options):
+    """Returns a new Keras optimizer; TF1's names (AdamOptimizer, GradientDescentOptimizer) work as well."""
+    name = options.optimizer.removesuffix("Optimizer")
+    name = {"GradientDescent": "SGD", "RMSProp": "RMSprop"}.get(name, name)
+    optimizer_class = getattr(keras.optimizers, name, None)
+    if not inspect.isclass(optimizer_class) or name not in _optimizer_names():
+        raise InputError(f"--optimizer={options.optimizer}: no such optimizer; there are: {', '.join(_optimizer_names())}")
+    settings = {"learning_rate": options.base_learning_rate}
+    if "beta_1" in inspect.signature(optimizer_class).parameters:
+        settings["beta_1"] = options.adam_beta1
+    return optimizer_class(**settings)
+
+
+def _optimizer_names():
+    optimizers = vars(keras.optimizers)
+    wrappers = ("Optimizer", "LossScaleOptimizer", "Muon")
+    return sorted(name for name, value in optimizers.items() if inspect.isclass(value) and name not in wrappers)
+
+
+class _Run:
+    """One session of a run: from the newest save to the end, a signal or a failure."""
+
+    def __init__(self, options, folder, data, trainer):
+        self._options = options
+        self._folder = folder
+        self._data = data
+        self._trainer = trainer
+        self._batches = readers.Batches(data, options.batch_size, options.seed)
+        self._variables = trainer.variables()
+        self._exporter = None
+        self._signal = None
+        by_epochs = max(1, options.num_epochs * len(data) // options.batch_size)
+        self._last_step = min(by_epochs, options.max_steps or by_epochs)
+        self._saved_step, pictures_written = self._restore()
+        self._step = self._saved_step
+        self._log = training_log.TrainingLog(
+            folder.path,
+            storage.path(options.image_dir),
+            data.shape,
+            self._step,
+            max(self._last_step, self._step),
+            options.batch_size,
+            pictures_written,
+        )
+
+    def _restore(self):
+        """Loads the newest save and returns (its step, its number of pictures), or (0, 0)."""
+        steps = self._folder.saved_steps()
+        if not steps:
+            return 0, 0
+        arrays = self._folder.load(steps[-1])
+        pictures_written = int(arrays.pop("pictures_written"))
+        training_state.assign(self._variables, arrays)
+        return steps[-1], pictures_written
+
+    def go(self):
+        with self._log:
+            self._greet()
+            if self._step == 0:
+                self._picture()
+            handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                self._loop()
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+            if self._signal is not None:
+                raise Interrupted(f"{self._signal.name}: saved step {self._step}; the same command goes on", self._signal)
+        self._say_goodbye()
+
+    def _on_signal(self, number, _):
+        if self._signal is not None:  # a second Ctrl-C: the user does not want to wait
+            raise KeyboardInterrupt
+        self._signal = signal.Signals(number)
+
+    def _loop(self):
+        save_time = time.monotonic()
+        while self._step < self._last_step and self._signal is None:
+            self._train_one_step()
+            if self._wants_picture():
+                self._picture()
+            if self._step % self._options.export_model_steps == 0:
+                self._export()
+            if time.monotonic() - save_time >= self._options.save_secs:
+                self._save()
+                save_time = time.monotonic()
+        if self._options.export_generated_images and not self._wants_picture() and self._step > self._saved_step:
+            self._picture()
+        self._save()
+        self._export()
+        self._film = self._log.film() if self._options.export_generated_images else None
+
+    def _train_one_step(self):
+        options, step = self._options, self._step
+        decays = step * options.batch_size // options.learning_rate_decay_examples
+        learning_rate = options.base_learning_rate * options.learning_rate_decay**decays
+        noise = random_noise_generator.generate_noise(
+            options.batch_size, options.latent_size, seeds.generator(options.seed, "noise", step)
+        )
+        metrics = self._trainer.step(self._batches[step], noise, learning_rate)
+        for name in ("g_loss", "d_loss"):
+            if not math.isfinite(metrics[name]):
+                raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}")
+        self._step += 1
+        self._log.step(self._step, metrics, learning_rate)
+
+    def _kept(self):
+        return f"the save of step {self._saved_step} is kept; a lower --base_learning_rate or another loss may help"
+
+    def _wants_picture(self):
+        if not self._options.export_generated_images:
+            return False
+        if self._options.export_image_steps:
+            return self._step % self._options.export_image_steps == 0
+        batch, count = self._options.batch_size, len(self._data)
+        return self._step * batch // count > (self._step - 1) * batch // count
+
+    def _picture(self):
+        if not self._options.export_generated_images:
+            return
+        rng = seeds.generator(self._options.seed, "pictures")
+        noise = random_noise_generator.generate_noise(16, self._options.latent_size, rng)
+        self._log.picture(self._step, self._trainer.generate(noise))
+        if self._options.histograms:
+            self._log.histograms(self._step, self._variables)
+
+    def _save(self):
+        if self._step == self._saved_step:
+            return
+        arrays = {name: variable.numpy() for name, variable in self._variables.items()}
+        for name, array in arrays.items():
+            if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
+                raise RunError(f"step {self._step}: {name} holds values that are not finite numbers; {self._kept()}")
+        arrays["pictures_written"] = np.asarray(self._log.pictures_written)
+        self._folder.save(self._step, arrays, self._options.keep_saves)
+        self._saved_step = self._step
+        self._log.flush()
+
+    def _export(self):
+        if export_model.is_complete(self._folder.path, self._step):
+            return
+        if self._exporter is None:
+            facts = {name: getattr(self._options, name) for name in ("generator_model", "discriminator_model", "seed")}
+            facts |= {"image_shape": list(self._data.shape), "latent_size": self._options.latent_size}
+            facts |= {"data_fingerprint": self._data.fingerprint}
+            trainer = self._trainer
+            self._exporter = export_model.Exporter(trainer.generator, trainer.discriminator, trainer.contest, facts)
+        self._exporter.write(self._folder.path, self._step)
+
+    def _greet(self):
+        count, options = len(self._data), self._options
+        height, width, channels = self._data.shape
+        start = f"going on from step {self._step}" if self._step else "a new run"
+        self._log.say(
+            f"{start} in {options.train_dir}: {options.generator_model} and {options.discriminator_model} on {count} "
+            f"images of {height}x{width}x{channels}, to step {self._last_step}"
+        )
+        if ops := self._trainer.unrepeatable_ops():
+            self._log.say(
+                f"warning: {', '.join(ops)} in the model draws random numbers that a resumed run cannot repeat; "
+                "use keras.random or a Keras layer"
+            )
+        if self._step >= self._last_step:
+            self._log.say("nothing left to train; raise --num_epochs or --max_steps to go on")
+
+    def _say_goodbye(self):
+        path = self._folder.path
+        files = {
+            path: f"the submission of step {self._step}; hand over this folder as it is",
+            path / "export" / f"step_{self._step}": "the same as a SavedModel",
+            path / "train.log": f"a line a step; curves: tensorboard --logdir={path}",
+        }
+        if self._film:
+            files |= {
+                self._film: "the run as a film",
+                self._film.parent / f"{self._log.pictures_written - 1:03}.png": "the last picture",
+            }
+        training_log.print_files("written:", files)
+
+
+if __name__ == "__main__":
+    flags.run(train, TrainOptions)

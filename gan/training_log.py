@@ -1,0 +1,132 @@
+"""What a person sees of a run: progress bar, log file, TensorBoard, pictures and the film of them."""
+
+import time
+
+import tqdm
+from etils import epy
+
+from gan import pictures
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+_GIF_FRAMES = 100
+_SECONDS_BETWEEN_LINES = 5.0
+_COLUMNS = 4
+
+
+class TrainingLog:
+    """Reports one run.
+
+    Args:
+      train_dir: where `train.log` and TensorBoard's events go.
+      image_dir: where `000.png`, `001.png`, ... and `training.gif` go.
+      image_shape: (height, width, channels) of a picture's images.
+      first_step, last_step: where this session begins and ends.
+      batch_size: images per step, for the rate.
+      pictures_written: how many pictures the run has written before.
+    """
+
+    def __init__(self, train_dir, image_dir, image_shape, first_step, last_step, batch_size, pictures_written):
+        self._image_dir = image_dir
+        self._image_shape = image_shape
+        self._batch_size = batch_size
+        self.pictures_written = pictures_written
+        train_dir.mkdir(parents=True, exist_ok=True)
+        self._file = (train_dir / "train.log").open("a")
+        self._events = tf.summary.create_file_writer(str(train_dir))
+        # tqdm draws nothing where stderr is not a terminal; there the log's lines are printed instead.
+        self._bar = tqdm.tqdm(total=last_step, initial=first_step, unit=" steps", dynamic_ncols=True, disable=None)
+        self._step_time = time.perf_counter()
+        self._line_time = 0.0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+        self._file.close()
+        self._events.close()
+
+    def say(self, text):
+        """Tells the terminal and the log file."""
+        self._file.write(text + "\n")
+        self._file.flush()
+        self._bar.write(text) if not self._bar.disable else print(text, flush=True)
+
+    def step(self, step, metrics, learning_rate):
+        """Reports one training step.
+
+        Args:
+          step: the number of steps done.
+          metrics: {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real"} as floats.
+          learning_rate: the rate of this step.
+        """
+        now = time.perf_counter()
+        examples_per_second = self._batch_size / (now - self._step_time)
+        self._step_time = now
+        line = (
+            f"training step {step} | G Loss: {metrics['g_loss']:.4f} | D loss: {metrics['d_loss']:.4f} | "
+            f"Examples/sec: {examples_per_second:.2f}"
+        )
+        tenth = step % 10 == 0
+        if tenth:
+            on_generated, on_real = metrics["d_accuracy_on_generated"], metrics["d_accuracy_on_real"]
+            line += f" | D accuracy on G: {on_generated:.2f} | D accuracy on real: {on_real:.2f}"
+            self._bar.set_postfix_str(
+                f"G {metrics['g_loss']:.3f}, D {metrics['d_loss']:.3f}, "
+                f"D right on G {on_generated:.0%}, on real {on_real:.0%}",
+                refresh=False,
+            )
+            self._write_scalars(step, {**metrics, "learning_rate": learning_rate, "images_per_second": examples_per_second})
+        self._file.write(line + "\n")
+        self._bar.update()
+        if tenth and self._bar.disable and now - self._line_time >= _SECONDS_BETWEEN_LINES:
+            print(line, flush=True)
+            self._line_time = now
+
+    def _write_scalars(self, step, values):
+        with self._events.as_default(step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def picture(self, step, images):
+        """Writes the next numbered picture, a grid of four columns, and shows it in TensorBoard."""
+        grid = pictures.grid(images, self._image_shape, _COLUMNS)
+        pictures.save_png(self._picture_file(self.pictures_written), grid)
+        self.pictures_written += 1
+        with self._events.as_default(step):
+            tf.summary.image("generated", grid.reshape(1, *grid.shape[:2], self._image_shape[-1]))
+
+    def histograms(self, step, variables):
+        """Shows the distribution of every variable, {name: variable}, in TensorBoard."""
+        with self._events.as_default(step):
+            for name, variable in variables.items():
+                tf.summary.histogram(name, variable.numpy())
+
+    def film(self):
+        """Writes `training.gif` of the run's pictures, evenly thinned to a hundred, and returns it (None without any)."""
+        files = [self._picture_file(number) for number in range(self.pictures_written)]
+        files = [file for file in files if file.exists()]
+        if not files:
+            return None
+        stride = -(-len(files) // _GIF_FRAMES)
+        target = self._image_dir / "training.gif"
+        pictures.save_gif(target, files[::-stride][::-1])
+        return target
+
+    def flush(self):
+        self._file.flush()
+        self._events.flush()
+
+    def _picture_file(self, number):
+        return self._image_dir / f"{number:03}.png"
+
+
+def print_files(title, files):
+    """Ends a command by naming what is worth opening: {file or folder: what it is}."""
+    print(title)
+    width = max(len(str(file)) for file in files)
+    for file, text in files.items():
+        print(f"  {str(file):{width}}  {text}")
+

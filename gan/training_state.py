@@ -1,0 +1,158 @@
+"""What a run needs to go on exactly where it was: resume files, the record of its options, and the folder's lock.
+
+All of it lives apart from the submission: `train_dir/resume/step_N.npz` holds every variable that the training step
+touches, `train_dir/run.json` the options and the data's fingerprint. The place in the data and in the random draws
+needs no saving, because both are functions of the step (see `gan.readers.Batches` and `gan.seeds`).
+"""
+
+import contextlib
+import dataclasses
+import io
+import re
+
+import filelock
+import numpy as np
+
+from gan import __version__, storage
+from gan.errors import InputError
+
+# What a run writes into its folder; nothing else there is ever moved or overwritten.
+_OWN_FILES = (
+    "run.json",
+    "submission.json",
+    "checkpoint",
+    "model.ckpt-*",
+    "export",
+    "resume",
+    "eval",
+    "train.log",
+    "events.out.tfevents.*",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """A `train_dir`.
+
+    Attributes:
+      path: the folder, an `epath.Path`.
+    """
+
+    path: object
+
+    @contextlib.contextmanager
+    def lock(self):
+        """Holds the folder for this process, where it is local; a killed process lets go.
+
+        Raises:
+          InputError: another process trains here.
+        """
+        if not storage.is_local(self.path):
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.path / ".lock", timeout=0):
+                yield
+        except filelock.Timeout:
+            raise InputError(f"--train_dir={self.path}: another process is training in this folder") from None
+
+    def has_run(self):
+        return (self.path / "run.json").exists()
+
+    def own_entries(self):
+        """The entries of the folder that a run writes, whichever of them exist."""
+        if not self.path.exists():
+            return []
+        return sorted({entry for pattern in _OWN_FILES for entry in self.path.glob(pattern)}, key=str)
+
+    def refuse_foreign_files(self):
+        """Raises InputError where files that a run would overwrite lie there but were not written by one."""
+        entries = self.own_entries()
+        if entries and not self.has_run():
+            raise InputError(
+                f"--train_dir={self.path} holds {entries[0].name!r} but no run.json, so it was not written by gan.train: "
+                "choose another folder, or move the files yourself"
+            )
+
+    def move_aside(self):
+        """Moves a run's files into the next free `previous/N/` and returns that folder, or None without a run."""
+        entries = self.own_entries()
+        if not entries:
+            return None
+        number = 1
+        while (target := self.path / "previous" / str(number)).exists():
+            number += 1
+        target.mkdir(parents=True)
+        # run.json goes last: with it still in place, a kill in between is repaired by the next call.
+        for entry in sorted(entries, key=lambda entry: entry.name == "run.json"):
+            entry.rename(target / entry.name)
+        return target
+
+    def options(self):
+        """Returns the recorded run: {"options", "image_shape", "data_fingerprint", "data_count", "sessions"}."""
+        return storage.read_json(self.path / "run.json")
+
+    def record(self, run):
+        storage.write_json(self.path / "run.json", {"gan_version": __version__, **run})
+
+    def saved_steps(self):
+        """Returns the steps with a resume file, oldest first."""
+        folder = self.path / "resume"
+        names = [file.name for file in folder.iterdir()] if folder.exists() else []
+        return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"step_(\d+)\.npz", name)))
+
+    def save(self, step, arrays, keep):
+        """Writes the resume file of a step and drops all but the newest `keep`.
+
+        Args:
+          arrays: {name: array}.
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        storage.write_bytes(self._resume_file(step), buffer.getvalue())
+        for old in self.saved_steps()[:-keep]:
+            self._resume_file(old).unlink()
+
+    def load(self, step):
+        """Returns the arrays of a resume file.
+
+        Raises:
+          InputError: the file is damaged.
+        """
+        file = self._resume_file(step)
+        try:
+            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except Exception as error:  # a damaged archive fails in many ways
+            raise InputError(f"{file} is damaged ({error}); delete it to go on from the save before it") from None
+
+    def _resume_file(self, step):
+        return self.path / "resume" / f"step_{step}.npz"
+
+
+def changes(before, now):
+    """Returns {name: [before, now]} for the values that differ between two records of one run."""
+    return {name: [before.get(name), value] for name, value in now.items() if before.get(name) != value}
+
+
+def assign(variables, arrays):
+    """Sets variables from saved arrays.
+
+    Args:
+      variables: {name: variable}.
+      arrays: {name: array}, as saved.
+
+    Raises:
+      InputError: the names or the shapes differ, because the model's code has changed since.
+    """
+    for name in [*variables, *arrays]:
+        wanted = tuple(variables[name].shape) if name in variables else "nothing"
+        saved = arrays[name].shape if name in arrays else "nothing"
+        if wanted != saved:
+            raise InputError(
+                f"the model has changed since this run began: {name} is now {wanted}, saved is {saved}; "
+                "restore the code, or begin anew with --start_new_model or another --train_dir"
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
