@@ -9,7 +9,7 @@ and turns errors into exit codes. Tests and notebooks make the same object by ha
 """
 
 import dataclasses
-import logging
+import importlib
 import os
 import signal
 import sys
@@ -186,13 +186,13 @@ def run(command, options_class, argv=None):
     failed (`RunError`, an error of the file system), 128 + the signal's number where a signal ended the run.
     """
     argv = sys.argv if argv is None else argv
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: its start-up chatter
-    logging.captureWarnings(True)
     if _HELP & set(argv[1:]):
         print(help_text(sys.modules[options_class.__module__].__doc__, options_class))
         sys.exit(0)
     try:
-        command(parse(options_class, argv))
+        options = parse(options_class, argv)
+        _import_tensorflow_quietly()
+        command(options)
         code = 0
     except InputError as error:
         code = _fail(error, 2)
@@ -204,6 +204,21 @@ def run(command, options_class, argv=None):
     except KeyboardInterrupt:
         code = _fail("interrupted", 128 + signal.SIGINT)
     sys.exit(code)
+
+
+def _import_tensorflow_quietly():
+    """Keeps TensorFlow's start-up chatter, which no log level silences, off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as an exception as well
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
 
 
 def _fail(message, code):

@@ -400,9 +400,10 @@ class _Run:
         count, options = len(self._data), self._options
         height, width, channels = self._data.shape
         start = f"going on from step {self._step}" if self._step else "a new run"
+        device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
         self._log.say(
             f"{start} in {options.train_dir}: {options.generator_model} and {options.discriminator_model} on {count} "
-            f"images of {height}x{width}x{channels}, to step {self._last_step}"
+            f"images of {height}x{width}x{channels}, to step {self._last_step}, on the {device}"
         )
         if ops := self._trainer.unrepeatable_ops():
             self._log.say(

@@ -1,0 +1,1 @@
+"""The organiser's side: runs strangers' models without trusting them."""
