@@ -26,7 +26,9 @@ def find(name, home, base, flag):
         return found
     known = ", ".join(sorted(names_in(module, base))) or "none"
     if inspect.isclass(found):
-        raise InputError(f"--{flag}={name}: {class_name} does not extend {base.__name__}; {module.__name__} has: {known}")
+        raise InputError(
+            f"--{flag}={name}: {class_name} does not extend {base.__name__}; {module.__name__} has: {known}"
+        )
     raise InputError(f"--{flag}={name}: no such class; {module.__name__} has: {known}")
 
 
@@ -42,13 +44,15 @@ def names_in(module, base):
 def _import(module_name, flag):
     try:
         return importlib.import_module(module_name)
-    except Exception as error:  # a team's module may fail in any way
+    except Exception as error:
         raise InputError(f"--{flag}: cannot import {module_name}: {error_line(error)}") from error
 
 
 def error_line(error):
     """Returns one line for an error raised in a team's code: its kind, its text and where."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = next((f" ({f.filename}, line {f.lineno})" for f in reversed(frames) if "site-packages" not in f.filename), "")
+    place = next(
+        (f" ({f.filename}, line {f.lineno})" for f in reversed(frames) if "site-packages" not in f.filename), ""
+    )
     text = str(error).strip().split("\n")[0]
     return f"{type(error).__name__}: {text}{place}"

@@ -84,7 +84,9 @@ def _inference(model, key, role, contest):
     signature = [tf.TensorSpec([None, contest.input_size(role)], tf.float32, name=role.input)]
 
     def run(model_input):
-        return {role.output: tf.ensure_shape(model(model_input, training=False)[key], [None, contest.output_size(role)])}
+        return {
+            role.output: tf.ensure_shape(model(model_input, training=False)[key], [None, contest.output_size(role)])
+        }
 
     return tf.function(run, input_signature=signature).get_concrete_function()
 
@@ -105,7 +107,9 @@ class _Tf1Graph:
         self._graph = tf.Graph()
         with self._graph.as_default():
             self._targets = [
-                v1.get_variable(f"v{i:03}_{_plain(v.name)}", v.shape, v.dtype, v1.zeros_initializer(), use_resource=True)
+                v1.get_variable(
+                    f"v{i:03}_{_plain(v.name)}", v.shape, v.dtype, v1.zeros_initializer(), use_resource=True
+                )
                 for i, v in enumerate(variables)
             ]
             handles = {id(v.handle): target.handle for v, target in zip(variables, self._targets, strict=True)}

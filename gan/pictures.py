@@ -8,7 +8,7 @@ from etils import epy
 from gan import spec, storage
 
 with epy.lazy_imports():
-    from PIL import Image
+    from PIL import Image, ImageDraw, ImageFont
 
 
 def grid(images, shape, columns):
@@ -58,3 +58,40 @@ def save_gif(target, files, milliseconds=150, last_milliseconds=2000):
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     storage.write_bytes(target, buffer.getvalue())
+
+
+def verdict_sheet(pngs, truth, p, columns=10, height=100):
+    """Draws images with D's belief under each, framed green where its verdict is right and red where it is wrong.
+
+    Args:
+      pngs: encoded images of one size.
+      truth: 1 for each real image, 0 for each generated one.
+      p: D's beliefs; more than 0.5 says real.
+
+    Returns:
+      uint8 [H, W, 3].
+    """
+    scale = height / decode(pngs[0]).shape[0]
+    width = round(decode(pngs[0]).shape[1] * scale)
+    frame, text, gap = 4, 34, 6
+    cell_width, cell_height = width + 2 * frame + gap, height + 2 * frame + text + gap
+    rows = -(-len(pngs) // columns)
+    sheet = Image.new("RGB", (columns * cell_width + gap, rows * cell_height + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    for i, (png, real, belief) in enumerate(zip(pngs, truth, p, strict=True)):
+        x, y = gap + i % columns * cell_width, gap + i // columns * cell_height
+        colour = (31, 138, 76) if (belief > 0.5) == bool(real) else (200, 40, 40)
+        draw.rectangle((x, y, x + width + 2 * frame - 1, y + height + 2 * frame - 1), fill=colour)
+        image = Image.open(io.BytesIO(png)).convert("RGB").resize((width, height), Image.Resampling.NEAREST)
+        sheet.paste(image, (x + frame, y + frame))
+        draw.text((x + frame, y + height + 2 * frame), "real" if real else "generated", "black", font)
+        draw.text((x + frame, y + height + 2 * frame + 16), f"p = {belief:.2f}", colour, font)
+    return np.asarray(sheet)
+
+
+def chart_png(figure):
+    """Returns a `matplotlib.figure.Figure` as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

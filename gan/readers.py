@@ -125,7 +125,7 @@ def _choose(options, patterns, split):
     shape = options.image_shape
     if not patterns:
         if options.reader or shape not in (None, digits.SHAPE):
-            raise InputError("without a file pattern the embedded 28x28 digits are read; give the pattern of your files")
+            raise InputError("no file pattern means the embedded 28x28 digits; give the pattern of your files")
         return DigitsReader(split)
     if options.reader and options.reader != "ImageReader":
         if shape is not None:

@@ -13,6 +13,7 @@ import tempfile
 import numpy as np
 import tqdm
 from etils import epy
+from google.protobuf import message
 
 from gan import storage
 from gan.errors import InputError
@@ -267,7 +268,7 @@ class _Decoder:
         """Says what is wrong with one record, or returns None."""
         try:
             features = tf.train.Example.FromString(record).features.feature
-        except Exception as error:  # protobuf's DecodeError has no public home
+        except message.DecodeError as error:
             return f"is not a tf.train.Example ({error})"
         names = ", ".join(sorted(features)) or "none"
         for name in self._features:

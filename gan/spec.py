@@ -132,9 +132,11 @@ def variety_fault(pixels):
 
 
 def prediction_fault(p, count):
-    """Says what is wrong with a discriminator's output for `count` images: None, or one sentence with what to change."""
+    """Says what is wrong with a discriminator's output for `count` images and what to change, or returns None."""
     if p.shape != (count, 1):
-        advice = ": the batch size seems to be fixed in the model; use -1 or None for it" if p.shape[:1] != (count,) else ""
+        advice = (
+            ": the batch size seems to be fixed in the model; use -1 or None for it" if p.shape[:1] != (count,) else ""
+        )
         return f"p has shape {_shape(p)}, not {[count, 1]}{advice}"
     if not np.all(np.isfinite(p)):
         return f"{np.count_nonzero(~np.isfinite(p))} values of p are not finite numbers"

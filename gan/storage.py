@@ -37,7 +37,9 @@ def path(text):
         return epath.Path(text).expanduser()
     except KeyError:
         scheme = str(text).split("://")[0]
-        raise InputError(f"{text}: paths of the kind {scheme}:// are not supported; use a local path or gs://") from None
+        raise InputError(
+            f"{text}: paths of the kind {scheme}:// are not supported; use a local path or gs://"
+        ) from None
 
 
 def is_local(target):

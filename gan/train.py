@@ -58,7 +58,7 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     export_model_steps: int = flag(1000, "steps between exports; there is one at the end in any case", lower=1)
     save_secs: float = flag(60.0, "seconds between saves for resuming; 0 saves after every step", lower=0)
     keep_saves: int = flag(3, "newest resume files to keep; exports are all kept", lower=1)
-    export_generated_images: bool = flag(True, "write pictures of 16 generated images while training, and a film of them")
+    export_generated_images: bool = flag(True, "write pictures of 16 generated images, and a film of them")
     export_image_steps: int = flag(100, "steps between pictures; 0: one each epoch", lower=0)
     image_dir: str = flag("out/", "folder for the pictures")
     histograms: bool = flag(False, "show every variable's distribution in TensorBoard, with each picture")
@@ -227,20 +227,21 @@ class Trainer:
 
     def variables(self):
         """Returns {name: variable}: everything that a training step reads or writes."""
-        owners = {
-            "generator": self.generator.variables,
-            "discriminator": self.discriminator.variables,
-            "generator_optimizer": self._generator_optimizer.variables,
-            "discriminator_optimizer": self._discriminator_optimizer.variables,
-        }
-        named = {f"{owner}/{i:03}/{v.path}": v.value for owner, list_ in owners.items() for i, v in enumerate(list_)}
+        named = training_state.name_variables(
+            {
+                "generator": self.generator.variables,
+                "discriminator": self.discriminator.variables,
+                "generator_optimizer": self._generator_optimizer.variables,
+                "discriminator_optimizer": self._discriminator_optimizer.variables,
+            }
+        )
         known = {id(variable) for variable in named.values()}
         # What else the traced step touches, such as the state of a random generator that no layer owns.
         others = [variable for variable in self._step.graph.variables if id(variable) not in known]
         return named | {f"other/{i:03}": variable for i, variable in enumerate(others)}
 
     def unrepeatable_ops(self):
-        """Returns the names of random operations whose state TensorFlow keeps to itself, so that no save can hold it."""
+        """Returns random operations whose state TensorFlow keeps to itself, so that no save can hold it."""
         graph = self._step.graph.as_graph_def()
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         stateful = ("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomShuffle", "Multinomial")
@@ -253,7 +254,9 @@ def make_optimizer(options):
     name = {"GradientDescent": "SGD", "RMSProp": "RMSprop"}.get(name, name)
     optimizer_class = getattr(keras.optimizers, name, None)
     if not inspect.isclass(optimizer_class) or name not in _optimizer_names():
-        raise InputError(f"--optimizer={options.optimizer}: no such optimizer; there are: {', '.join(_optimizer_names())}")
+        raise InputError(
+            f"--optimizer={options.optimizer}: no such optimizer; there are: {', '.join(_optimizer_names())}"
+        )
     settings = {"learning_rate": options.base_learning_rate}
     if "beta_1" in inspect.signature(optimizer_class).parameters:
         settings["beta_1"] = options.adam_beta1
@@ -314,7 +317,9 @@ class _Run:
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
             if self._signal is not None:
-                raise Interrupted(f"{self._signal.name}: saved step {self._step}; the same command goes on", self._signal)
+                raise Interrupted(
+                    f"{self._signal.name}: saved step {self._step}; the same command goes on", self._signal
+                )
         self._say_goodbye()
 
     def _on_signal(self, number, _):

@@ -78,7 +78,9 @@ class TrainingLog:
                 f"D right on G {on_generated:.0%}, on real {on_real:.0%}",
                 refresh=False,
             )
-            self._write_scalars(step, {**metrics, "learning_rate": learning_rate, "images_per_second": examples_per_second})
+            self._write_scalars(
+                step, {**metrics, "learning_rate": learning_rate, "images_per_second": examples_per_second}
+            )
         self._file.write(line + "\n")
         self._bar.update()
         if tenth and self._bar.disable and now - self._line_time >= _SECONDS_BETWEEN_LINES:
@@ -128,5 +130,4 @@ def print_files(title, files):
     print(title)
     width = max(len(str(file)) for file in files)
     for file, text in files.items():
-        print(f"  {str(file):{width}}  {text}")
-
+        print(f"  {file!s:{width}}  {text}")

@@ -124,7 +124,7 @@ class RunFolder:
         try:
             with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        except Exception as error:  # a damaged archive fails in many ways
+        except Exception as error:  # noqa: BLE001 - a damaged archive fails in many ways
             raise InputError(f"{file} is damaged ({error}); delete it to go on from the save before it") from None
 
     def _resume_file(self, step):
@@ -134,6 +134,22 @@ class RunFolder:
 def changes(before, now):
     """Returns {name: [before, now]} for the values that differ between two records of one run."""
     return {name: [before.get(name), value] for name, value in now.items() if before.get(name) != value}
+
+
+def name_variables(owners):
+    """Names Keras variables for saving.
+
+    Args:
+      owners: {"generator": variables, ...}.
+
+    Returns:
+      {"generator/000/kernel": tf.Variable, ...}; layer names, which Keras numbers on and on, do not count.
+    """
+    return {
+        f"{owner}/{i:03}/{variable.name}": variable.value
+        for owner, variables in owners.items()
+        for i, variable in enumerate(variables)
+    }
 
 
 def assign(variables, arrays):

@@ -12,9 +12,9 @@ _STRUCTURE = (
 # Replaced by constants before anything runs.
 _VARIABLES = "VarHandleOp ReadVariableOp Variable VariableV2"
 _MATH = (
-    "Abs Add AddN AddV2 Sub Mul RealDiv Neg Square SquaredDifference Sqrt Rsqrt Exp Expm1 Log Log1p Pow Erf Erfc Sin Cos "
-    "Floor Round Sign FloorMod Maximum Minimum Greater GreaterEqual Less LessEqual Equal LogicalAnd LogicalNot IsFinite "
-    "Select SelectV2 Cast Bitcast BitwiseAnd ComplexAbs"
+    "Abs Add AddN AddV2 Sub Mul RealDiv Neg Square SquaredDifference Sqrt Rsqrt Exp Expm1 Log Log1p Pow Erf Erfc "
+    "Sin Cos Floor Round Sign FloorMod Maximum Minimum Greater GreaterEqual Less LessEqual Equal LogicalAnd LogicalNot "
+    "IsFinite Select SelectV2 Cast Bitcast BitwiseAnd ComplexAbs"
 )
 _NETWORK = (
     "MatMul BatchMatMul BatchMatMulV2 Einsum Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 "
@@ -37,9 +37,7 @@ _CONTROL = (
 )
 
 ALLOWED = frozenset(
-    " ".join(
-        (_STRUCTURE, _VARIABLES, _MATH, _NETWORK, _REDUCTION, _SHAPE, _IMAGE, _RANDOM, _CONTROL)
-    ).split()
+    " ".join((_STRUCTURE, _VARIABLES, _MATH, _NETWORK, _REDUCTION, _SHAPE, _IMAGE, _RANDOM, _CONTROL)).split()
 )
 
 # What to change, by the first word that an operation's name contains.

@@ -155,7 +155,9 @@ def _all_nodes(graph_def):
 def _check(graph_def, placeholder):
     for node in _all_nodes(graph_def):
         if node.op not in allowed_ops.ALLOWED:
-            raise SubmissionError(f"the operation {node.op} ({node.name}) is not allowed: {allowed_ops.advice(node.op)}")
+            raise SubmissionError(
+                f"the operation {node.op} ({node.name}) is not allowed: {allowed_ops.advice(node.op)}"
+            )
         if node.op == "Placeholder" and node.name != placeholder:
             raise SubmissionError(
                 f"the model wants a second input, {node.name!r}: export a graph in which it is a constant"
@@ -228,7 +230,9 @@ def freeze(graph_def, values):
             argument = function.signature.input_arg[place]
             argument.type = kind
             held[argument.name] = kind
-        reads = {f"{node.name}:value:0": f"{node.name}:output:0" for node in function.node_def if node.op == "ReadVariableOp"}
+        reads = {
+            f"{node.name}:value:0": f"{node.name}:output:0" for node in function.node_def if node.op == "ReadVariableOp"
+        }
         _read_directly(function.node_def, held, arguments)
         _rename_edges(function, reads)
         for output in function.signature.output_arg:

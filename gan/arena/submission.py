@@ -77,7 +77,9 @@ def _snapshot(folder):
             if storage.is_local(folder) and pathlib.Path(source).is_symlink():
                 raise SubmissionError(f"{source} is a link; a submission holds files of its own")
             if source.stat().length > MAX_FILE_BYTES:
-                raise SubmissionError(f"{source} has {source.stat().length} bytes; at most {MAX_FILE_BYTES} are allowed")
+                raise SubmissionError(
+                    f"{source} has {source.stat().length} bytes; at most {MAX_FILE_BYTES} are allowed"
+                )
             (local / name).parent.mkdir(exist_ok=True)
             storage.copy_file(source, storage.path(local / name))
         yield local
@@ -145,7 +147,9 @@ def _load_saved_model(local, role):
     signatures = [meta for meta in saved_model.meta_graphs if role.signature in meta.signature_def]
     if not signatures:
         names = sorted({name for meta in saved_model.meta_graphs for name in meta.signature_def})
-        raise SubmissionError(f"the SavedModel has no signature {role.signature!r}; it has: {', '.join(names) or 'none'}")
+        raise SubmissionError(
+            f"the SavedModel has no signature {role.signature!r}; it has: {', '.join(names) or 'none'}"
+        )
     meta_graph = signatures[0]
     signature = meta_graph.signature_def[role.signature]
     model_input = _endpoint(signature.inputs, role.input, "input", role)

@@ -1,0 +1,203 @@
+"""Evaluates a run's newest save on images that it was not trained on.
+
+python -m gan.eval --train_dir=my_run --eval_data_pattern='faces/validation*.tfrecords'
+python -m gan.eval --train_dir=my_run --norun_once     # beside a training run: each new save
+"""
+
+if not __package__:  # `python gan/eval.py` works like `python -m gan.eval`
+    import pathlib
+    import sys
+
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+import dataclasses
+import time
+
+import numpy as np
+import tqdm
+from etils import epy
+
+from gan import flags, pictures, random_noise_generator, readers, seeds, spec, storage, training_state
+from gan.errors import InputError
+from gan.flags import flag
+
+with epy.lazy_imports():
+    import tensorflow as tf
+    from matplotlib import figure
+    from sklearn import metrics as sklearn_metrics
+
+    from gan import class_lookup, losses, model_builder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalOptions(readers.ReaderOptions, flags.SeedOptions):
+    """Flags of `gan.eval`."""
+
+    train_dir: str = flag("/tmp/kmlc_gan_train/", "folder of the run")
+    eval_data_pattern: str = flag("", "record files to evaluate on; empty: the embedded digits' validation images")
+    batch_size: int = flag(64, "images evaluated at once", lower=1)
+    generator_model: str = flag("", "generator class; empty: the run's own. Another than the run's is refused")
+    discriminator_model: str = flag("", "discriminator class; empty: the run's own. Another than the run's is refused")
+    label_loss: str = flag("", "loss class that is reported; empty: the run's own")
+    run_once: bool = flag(True, "evaluate the newest save and end; --norun_once: go on with each new save")
+    sleep_secs: float = flag(10.0, "seconds between looks for a new save", above=0)
+
+
+def evaluate(options):
+    """Evaluates, prints the line and writes `train_dir/eval/`.
+
+    Args:
+      options: `EvalOptions`.
+
+    Returns:
+      The newest evaluation, as in its JSON file.
+
+    Raises:
+      InputError: there is no save, or flags or data do not fit the run.
+    """
+    folder = training_state.RunFolder(storage.path(options.train_dir))
+    while not folder.saved_steps():
+        if options.run_once:
+            raise InputError(f"--train_dir={options.train_dir} holds no saved step; train with gan.train first")
+        print(f"waiting for a first save in {options.train_dir}", flush=True)
+        time.sleep(options.sleep_secs)
+    evaluation = _Evaluation(options, folder)
+    done = None
+    while True:
+        step = folder.saved_steps()[-1]
+        if step != done:
+            result = evaluation.run(step)
+            done = step
+        if options.run_once:
+            return result
+        time.sleep(options.sleep_secs)
+
+
+class _Evaluation:
+    """The networks of a run and the images to judge them by, made once for any number of saves."""
+
+    def __init__(self, options, folder):
+        run = folder.options()
+        self._options = options
+        self._folder = folder
+        self._data = _read_fitting(options, run)
+        self._contest = spec.ContestSpec(*run["image_shape"], run["options"]["latent_size"])
+        chosen = {name: _same_as_run(options, run, name) for name in ("generator_model", "discriminator_model")}
+        loss = options.label_loss or run["options"]["label_loss"]
+        self._loss = class_lookup.find(loss, losses, losses.BaseLoss, "label_loss")()
+        self._generator, self._discriminator = model_builder.build_pair(
+            *chosen.values(), self._contest, run["options"]["feature_size"], run["options"]["seed"]
+        )
+        self._variables = training_state.name_variables(
+            {"generator": self._generator.variables, "discriminator": self._discriminator.variables}
+        )
+
+    def run(self, step):
+        arrays = self._folder.load(step)
+        own = {name: array for name, array in arrays.items() if name.split("/")[0] in ("generator", "discriminator")}
+        training_state.assign(self._variables, own)
+        p_real, p_generated, g_loss, d_loss, images = self._judge()
+        result = {
+            "step": step,
+            "images": len(p_real),
+            "seed": self._options.seed,
+            "data_fingerprint": self._data.fingerprint,
+            "d_accuracy_on_generated": float(np.mean(p_generated <= 0.5)),
+            "d_accuracy_on_real": float(np.mean(p_real > 0.5)),
+            "d_auc": float(
+                sklearn_metrics.roc_auc_score(
+                    np.repeat([1, 0], [len(p_real), len(p_generated)]), np.concatenate([p_real, p_generated])
+                )
+            ),
+            "g_loss": g_loss,
+            "d_loss": d_loss,
+        }
+        self._print(result)
+        self._write(result, p_real, p_generated, images)
+        return result
+
+    def _judge(self):
+        """Passes all images, and as many generated ones, through D. Generated images are 8-bit, as in a battle."""
+        count, size = len(self._data), self._options.batch_size
+        rng = seeds.generator(self._options.seed, "eval")
+        noise = random_noise_generator.generate_noise(count, self._contest.latent_size, rng)
+        beliefs, sums, images = ([], []), np.zeros(2), []
+        for start in tqdm.trange(0, count, size, desc="evaluating", leave=False, delay=2, disable=None):
+            places = np.arange(start, min(start + size, count))
+            generated = np.asarray(self._generator(noise[places], training=False)["output"])
+            generated = spec.from_8bit(spec.to_8bit(generated))
+            on_real = self._discriminator(spec.from_8bit(self._data.pixels.take(places)), training=False)
+            on_generated = self._discriminator(generated, training=False)
+            for store, outputs in zip(beliefs, (on_real, on_generated), strict=True):
+                store.append(np.asarray(outputs["predictions"])[:, 0])
+            batch_losses = (
+                self._loss.generator_loss(on_real, on_generated),
+                self._loss.discriminator_loss(on_real, on_generated),
+            )
+            sums += np.array([float(loss) for loss in batch_losses]) * len(places)
+            images.append(generated)
+        g_loss, d_loss = (float(value) for value in sums / count)
+        return *(np.concatenate(store) for store in beliefs), g_loss, d_loss, np.concatenate(images)[:64]
+
+    def _print(self, result):
+        print(
+            f"epoch/eval number {result['step']} | Avg_D_acc_on_G: {result['d_accuracy_on_generated']:.3f} | "
+            f"Avg_D_acc_on_real: {result['d_accuracy_on_real']:.3f} | Avg_G_loss: {result['g_loss']:.3f} | "
+            f"Avg_D_loss: {result['d_loss']:.3f}"
+        )
+        print(f"D's AUC on {result['images']} real and as many generated images: {result['d_auc']:.3f}")
+        if result["d_auc"] < 0.5:
+            print("warning: an AUC under 0.5 is worse than guessing: your labels look swapped")
+
+    def _write(self, result, p_real, p_generated, images):
+        target = self._folder.path / "eval"
+        storage.write_json(target / f"step_{result['step']}.json", result)
+        pictures.save_png(target / "generate.png", pictures.grid(images, self._contest.image_shape, 8))
+        storage.write_bytes(target / "p_histogram.png", _histogram(p_real, p_generated, result))
+        with tf.summary.create_file_writer(str(target)).as_default(result["step"]):
+            for name in ("d_accuracy_on_generated", "d_accuracy_on_real", "d_auc", "g_loss", "d_loss"):
+                tf.summary.scalar(name, result[name])
+        print(f"written: {target}/step_{result['step']}.json, generate.png, p_histogram.png")
+
+
+def _read_fitting(options, run):
+    """Reads the evaluation's images, which must have the size of the run's."""
+    shape = tuple(run["image_shape"])
+    if options.eval_data_pattern and options.image_shape is None and not options.reader:
+        height, width, channels = shape
+        options = dataclasses.replace(options, image_height=height, image_width=width, image_channels=channels)
+    data = readers.read(options, options.eval_data_pattern, "validation")
+    if data.shape != shape:
+        sizes = ["x".join(map(str, size)) for size in (shape, data.shape)]
+        raise InputError(f"the run was trained on images of {sizes[0]}, these are {sizes[1]}: give --eval_data_pattern")
+    return data
+
+
+def _same_as_run(options, run, name):
+    given, own = getattr(options, name), run["options"][name]
+    if given and given != own:
+        raise InputError(f"--{name}={given}: this run has {own}; leave the flag out")
+    return own
+
+
+def _histogram(p_real, p_generated, result):
+    """Draws how often D believes what, for real and for generated images, as a PNG file."""
+    chart = figure.Figure(figsize=(7, 4), layout="constrained")
+    axes = chart.subplots()
+    bins = np.linspace(0.0, 1.0, 41)
+    axes.hist(p_generated, bins, alpha=0.6, color="tab:red", label="generated images")
+    axes.hist(p_real, bins, alpha=0.6, color="tab:green", label="real images")
+    axes.axvline(0.5, color="black", linestyle="--", linewidth=1)
+    axes.set(
+        xlim=(0, 1),
+        xlabel="p: D's belief that the image is real",
+        ylabel="images",
+        title=f"step {result['step']}: D is right on {result['d_accuracy_on_generated']:.0%} of generated, "
+        f"{result['d_accuracy_on_real']:.0%} of real images",
+    )
+    axes.legend()
+    return pictures.chart_png(chart)
+
+
+if __name__ == "__main__":
+    flags.run(evaluate, EvalOptions)

@@ -1,0 +1,38 @@
+"""Package metadata. Ranges are those that were tried together; see the README's set-up section."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "gan" / "__init__.py").read_text())[1]
+
+setup(
+    name="gan",
+    version=VERSION,
+    description="A contest of generative models: train a generator and a discriminator, then battle with them",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["gan", "gan.*"]),
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.12,<3.16",
+        "numpy>=2.0,<2.5",
+        "absl-py>=2.1,<3",
+        "etils[epath]>=1.12,<1.16",
+        "filelock>=3.16,<5",
+        "google-cloud-storage>=3.0,<4",
+        "matplotlib>=3.9,<3.12",
+        "pillow>=11,<14",
+        "scikit-learn>=1.6,<1.10",
+        "tensorboard>=2.20,<2.22",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "test": ["hypothesis>=6.100,<7", "pytest>=8.3,<10", "ruff==0.17.5"],
+    },
+)
