@@ -50,7 +50,7 @@ class Exporter:
             signatures = {role.signature: function for role, function in self._functions.items()}
             tf.saved_model.save(self._module, str(saved_model), signatures=signatures)
             self._describe(saved_model, step)
-            storage.publish_folder(saved_model, train_dir / "export" / f"step_{step}")
+            storage.publish_folder(saved_model, train_dir / "export" / f"step_{step}", last="submission.json")
 
             checkpoint = epath.Path(temporary) / "checkpoint_files"
             self._graph.save(checkpoint, step)

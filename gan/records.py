@@ -251,7 +251,7 @@ class _Decoder:
         """Returns (pixels, labels), or None where any record breaks the format."""
         try:
             parsed = tf.io.parse_example(serialized, self._features)
-        except tf.errors.InvalidArgumentError:
+        except (tf.errors.InvalidArgumentError, UnicodeDecodeError):  # TensorFlow may quote the bad bytes
             return None
         image = parsed["image_raw"]
         values = image.values.numpy()

@@ -4,6 +4,7 @@ All paths of the project are `etils.epath.Path` objects made by `path`. TensorFl
 is one of the schemes, so that tests can prove that nothing assumes a local disk.
 """
 
+import contextlib
 import hashlib
 import json
 
@@ -85,13 +86,8 @@ def _matches(pattern):
 
 def write_bytes(target, data):
     """Writes a file so that a reader, or a kill, sees either the old content or the new one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if is_local(target):
-        temporary = target.parent / f".{target.name}.tmp"
-        temporary.write_bytes(data)
-        temporary.replace(target)
-    else:  # an object store shows an object only when it is whole
-        target.write_bytes(data)
+    with _replacing(target) as writer:
+        writer.write(data)
 
 
 def write_text(target, text):
@@ -108,24 +104,36 @@ def read_json(source):
 
 
 def copy_file(source, target):
-    """Copies one file, 8 MB at a time, atomically where the target is local."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{target.name}.tmp" if is_local(target) else target
-    with source.open("rb") as reader, temporary.open("wb") as writer:
+    """Copies one file, 8 MB at a time; like `write_bytes`, never half."""
+    with source.open("rb") as reader, _replacing(target) as writer:
         while block := reader.read(1 << 23):
             writer.write(block)
-    if temporary is not target:
-        temporary.replace(target)
 
 
-def publish_folder(source, target):
-    """Copies a local folder to `target`, replacing what is there, and renames it into place when it is whole."""
+@contextlib.contextmanager
+def _replacing(target):
+    """Opens a temporary neighbour of `target` for writing and renames it when all is written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.tmp"
+    temporary.unlink(missing_ok=True)  # left by a kill; some remote file systems would append to it
+    with temporary.open("wb") as writer:
+        yield writer
+    temporary.replace(target)
+
+
+def publish_folder(source, target, last):
+    """Copies a local folder to `target`, replacing what is there.
+
+    On this machine the folder is renamed into place when it is whole. An object store cannot rename a folder at once;
+    there the file `last` arrives after all others, and its presence says that they are there.
+    """
+    temporary = target.parent / f".{target.name}.tmp" if is_local(target) else target
     temporary.rmtree(missing_ok=True)
-    for file in files_below(source):
+    for file in sorted(files_below(source), key=lambda file: file.name == last):
         copy_file(file, temporary / file.relative_to(source))
-    target.rmtree(missing_ok=True)
-    temporary.rename(target)
+    if temporary is not target:
+        target.rmtree(missing_ok=True)
+        temporary.rename(target)
 
 
 def files_below(folder):

@@ -107,7 +107,7 @@ class TrainingLog:
                 tf.summary.histogram(name, variable.numpy())
 
     def film(self):
-        """Writes `training.gif` of the run's pictures, evenly thinned to a hundred, and returns it (None without any)."""
+        """Writes `training.gif` of the run's pictures, thinned to a hundred, and returns it (None without any)."""
         files = [self._picture_file(number) for number in range(self.pictures_written)]
         files = [file for file in files if file.exists()]
         if not files:

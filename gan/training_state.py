@@ -71,7 +71,7 @@ class RunFolder:
         entries = self.own_entries()
         if entries and not self.has_run():
             raise InputError(
-                f"--train_dir={self.path} holds {entries[0].name!r} but no run.json, so it was not written by gan.train: "
+                f"--train_dir={self.path} holds {entries[0].name!r} but no run.json, so gan.train did not write it: "
                 "choose another folder, or move the files yourself"
             )
 
@@ -90,7 +90,7 @@ class RunFolder:
         return target
 
     def options(self):
-        """Returns the recorded run: {"options", "image_shape", "data_fingerprint", "data_count", "sessions"}."""
+        """Returns `run.json`: {"options", "image_shape", "data_fingerprint", "data_count", "sessions"}."""
         return storage.read_json(self.path / "run.json")
 
     def record(self, run):

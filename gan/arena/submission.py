@@ -100,7 +100,7 @@ def _files_of_submission(folder):
         needed = "saved_model.pb"
     else:
         raise SubmissionError(
-            f"{folder} holds no submission: expected a TF1 checkpoint ('checkpoint' and model.ckpt-N.*) or a SavedModel "
+            f"{folder} holds no submission: expected a TF1 checkpoint ('checkpoint', model.ckpt-N.*) or a SavedModel "
             "('saved_model.pb'), as gan.train writes them"
         )
     missing = [name for name in names[:2] if not (folder / name).exists()]
@@ -136,7 +136,7 @@ def _from_collection(meta_graph, name):
         found = ", ".join(nodes) if nodes else "none"
         present = ", ".join(sorted(key for key in meta_graph.collection_def if key.isidentifier())) or "none"
         raise SubmissionError(
-            f"the graph's collection {name!r} must hold one tensor, found {found} (collections with entries: {present}): "
+            f"the graph's collection {name!r} must hold one tensor, found {found} (collections: {present}): "
             f"call tf.compat.v1.add_to_collection({name!r}, tensor) before saving"
         )
     return nodes[0]
@@ -172,7 +172,7 @@ def _object_keys(meta_graph, graph_def, prefix):
     """Maps each variable's node to its key in an object-based checkpoint.
 
     The call of a signature's function hands over the variables that the function was bound to when it was saved, in the
-    order of `bound_inputs`; those are places in the saved object graph, which the checkpoint's own object graph mirrors.
+    order of `bound_inputs`: places in the saved object graph, which the checkpoint's own object graph mirrors.
     """
     nodes = {node.name: node for node in subgraph.variable_nodes(graph_def)}
     checkpoint_keys = _checkpoint_keys(meta_graph.object_graph_def, prefix) if nodes else {}
@@ -188,7 +188,7 @@ def _object_keys(meta_graph, graph_def, prefix):
 
 
 def _checkpoint_keys(objects, prefix):
-    """Returns {id in the SavedModel's object graph: key in the checkpoint}, walking both graphs from their roots."""
+    """Returns {id in the SavedModel's object graph: checkpoint key}, walking both graphs from their roots."""
     with _blaming_checkpoint(prefix):
         reader = tf.train.load_checkpoint(str(prefix))
         if not reader.has_tensor(_OBJECT_GRAPH):

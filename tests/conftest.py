@@ -1,0 +1,46 @@
+"""What several tests share: record files, a small trained run, and running the real commands."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Runs `python -m gan.NAME` with flags in a process of its own."""
+
+    def run(name, *flags, cwd=ROOT, **settings):
+        line = [sys.executable, "-m", f"gan.{name}", *map(str, flags)]
+        return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False, timeout=300, **settings)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A run of 6 steps of the sample models on the embedded digits: (train_dir, image_dir)."""
+    from gan import train
+
+    folder = tmp_path_factory.mktemp("tiny")
+    train.train(
+        train.TrainOptions(
+            train_dir=str(folder / "run"),
+            image_dir=str(folder / "pictures"),
+            max_steps=6,
+            export_model_steps=4,
+            export_image_steps=3,
+            batch_size=32,
+        )
+    )
+    return folder / "run", folder / "pictures"
+
+
+@pytest.fixture
+def random_pixels():
+    """Makes uint8 [count, size]."""
+    return lambda count, size, seed=0: np.random.default_rng(seed).integers(0, 256, (count, size)).astype(np.uint8)
