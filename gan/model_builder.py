@@ -54,6 +54,8 @@ def _check_discriminator(discriminator, generated):
             shape = list(np.shape(outputs["logits"]))
             raise InputError(f"{type(discriminator).__name__}: logits have shape {shape}, not {[len(images), 1]}")
         fault = spec.prediction_fault(np.asarray(outputs["predictions"]), len(images))
+        if not fault and np.allclose(outputs["predictions"], outputs["logits"], rtol=0, atol=1e-7):
+            fault = "predictions are the logits themselves: apply a sigmoid"  # fresh ones may lie in [0, 1] by chance
         if fault:
             raise InputError(f"{type(discriminator).__name__}: {fault}")
 
