@@ -19,6 +19,7 @@ def build_pair(generator_name, discriminator_name, contest, feature_size, seed):
     Raises:
       InputError: no such class, or its code or its output breaks the contract; the message says what to change.
     """
+    keras.utils.clear_session()  # names and the global random generator begin alike in every process
     generator = _create(generator_name, "generator_model", contest, feature_size, seed)
     discriminator = _create(discriminator_name, "discriminator_model", contest, feature_size, seed)
     noise = random_noise_generator.generate_noise(4, contest.latent_size, seeds.generator(seed, "check"))

@@ -136,6 +136,16 @@ def publish_folder(source, target, last):
         temporary.rename(target)
 
 
+def move(source, target):
+    """Moves a file or a folder to a place on the same file system."""
+    if is_local(source) or not source.is_dir():
+        source.rename(target)
+        return
+    for file in files_below(source):  # an object store has no folders that could be renamed
+        move(file, target / file.relative_to(source))
+    source.rmtree(missing_ok=True)
+
+
 def files_below(folder):
     """Returns every file under `folder`, sorted by path."""
     found = []

@@ -338,9 +338,9 @@ class _Run:
             if time.monotonic() - save_time >= self._options.save_secs:
                 self._save()
                 save_time = time.monotonic()
-        if self._options.export_generated_images and not self._wants_picture() and self._step > self._saved_step:
-            self._picture()
         self._save()
+        if not self._wants_picture():  # a last one, after the save, so that a longer run draws over it
+            self._picture()
         self._export()
         self._film = self._log.film() if self._options.export_generated_images else None
 

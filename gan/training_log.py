@@ -1,5 +1,6 @@
 """What a person sees of a run: progress bar, log file, TensorBoard, pictures and the film of them."""
 
+import contextlib
 import time
 
 import tqdm
@@ -33,7 +34,8 @@ class TrainingLog:
         self._batch_size = batch_size
         self.pictures_written = pictures_written
         train_dir.mkdir(parents=True, exist_ok=True)
-        self._file = (train_dir / "train.log").open("a")
+        self._files = contextlib.ExitStack()
+        self._file = self._files.enter_context((train_dir / "train.log").open("a"))
         self._events = tf.summary.create_file_writer(str(train_dir))
         # tqdm draws nothing where stderr is not a terminal; there the log's lines are printed instead.
         self._bar = tqdm.tqdm(total=last_step, initial=first_step, unit=" steps", dynamic_ncols=True, disable=None)
@@ -45,7 +47,7 @@ class TrainingLog:
 
     def __exit__(self, *_):
         self._bar.close()
-        self._file.close()
+        self._files.close()
         self._events.close()
 
     def say(self, text):

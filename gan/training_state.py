@@ -86,7 +86,7 @@ class RunFolder:
         target.mkdir(parents=True)
         # run.json goes last: with it still in place, a kill in between is repaired by the next call.
         for entry in sorted(entries, key=lambda entry: entry.name == "run.json"):
-            entry.rename(target / entry.name)
+            storage.move(entry, target / entry.name)
         return target
 
     def options(self):

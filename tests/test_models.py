@@ -93,7 +93,10 @@ def test_a_wrong_generator_fails_at_once(generator, words):
 @pytest.mark.parametrize(
     "discriminator, words",
     [
-        ("my_models.LogitDiscriminator", "predictions are the logits themselves: apply a sigmoid|these look like logits"),
+        (
+            "my_models.LogitDiscriminator",
+            "predictions are the logits themselves: apply a sigmoid|these look like logits",
+        ),
         ("my_models.ForgetfulDiscriminator", "expected a dict with .*logits.*predictions"),
         ("SampleGenerator", "expected a dict"),
     ],

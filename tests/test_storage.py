@@ -51,6 +51,13 @@ def test_a_published_folder_replaces_the_old_one(root, tmp_path):
     assert [str(file.relative_to(root)) for file in storage.files_below(root / "target")] == ["target/sub/one"]
 
 
+def test_a_folder_moves_with_all_that_is_in_it(root):
+    storage.write_text(root / "old" / "sub" / "one", "1")
+    storage.move(root / "old", root / "new")
+    assert (root / "new" / "sub" / "one").read_text() == "1"
+    assert not (root / "old" / "sub" / "one").exists()
+
+
 def test_hash_is_sha256_of_the_bytes(root):
     storage.write_bytes(root / "f", b"abc")
     assert storage.sha256(root / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,387 @@
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import record_files
+from conftest import ROOT
+from gan import pictures, storage, train, training_state
+from gan.errors import InputError, RunError
+
+STEP_LINE = re.compile(
+    r"training step \d+ \| G Loss: -?\d+\.\d{4} \| D loss: -?\d+\.\d{4} \| Examples/sec: \d+\.\d\d"
+    r"( \| D accuracy on G: [01]\.\d\d \| D accuracy on real: [01]\.\d\d)?"
+)
+
+
+def options(folder, **settings):
+    defaults = {"batch_size": 16, "max_steps": 3, "image_dir": str(folder / "pictures"), "save_secs": 0.0}
+    return train.TrainOptions(train_dir=str(folder / "run"), **{**defaults, **settings})
+
+
+def weights(folder, step):
+    return training_state.RunFolder(storage.path(str(folder / "run"))).load(step)
+
+
+def assert_same(a, b):
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_a_run_leaves_what_teams_know(tiny_run):
+    run, image_dir = tiny_run
+    names = {entry.name for entry in run.iterdir()}
+    assert {"checkpoint", "submission.json", "run.json", "resume", "train.log"} <= names
+    for step in (4, 6):
+        assert {f"model.ckpt-{step}.meta", f"model.ckpt-{step}.index"} <= names
+        assert (run / "export" / f"step_{step}" / "saved_model.pb").exists()
+    assert 'model_checkpoint_path: "model.ckpt-6"' in (run / "checkpoint").read_text()
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    lines = [line for line in (run / "train.log").read_text().splitlines() if line.startswith("training step")]
+    assert [int(line.split()[2]) for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert all(STEP_LINE.fullmatch(line) for line in lines)
+    assert sorted(file.name for file in image_dir.iterdir()) == ["000.png", "001.png", "002.png", "training.gif"]
+    assert Image.open(image_dir / "002.png").size == (112, 112)
+    assert Image.open(image_dir / "training.gif").n_frames == 3
+
+
+def test_submission_json_tells_where_the_models_come_from(tiny_run):
+    facts = json.loads((tiny_run[0] / "submission.json").read_text())
+    run = json.loads((tiny_run[0] / "run.json").read_text())
+    assert facts["generator_model"] == "SampleGenerator"
+    assert facts["image_shape"] == [28, 28, 1]
+    assert facts["data_fingerprint"] == run["data_fingerprint"]
+    assert (facts["step"], facts["seed"], facts["latent_size"]) == (6, 0, 100)
+
+
+def test_tensorboard_shows_curves_and_pictures(tiny_run):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    events = event_accumulator.EventAccumulator(str(tiny_run[0])).Reload()
+    assert "generated" in events.Tags()["tensors"]
+
+
+def test_training_learns(tmp_path):
+    """The mean of the generated digits comes near that of the real ones, from which it starts far away."""
+    from gan import digits
+
+    train.train(options(tmp_path, max_steps=150, batch_size=64, export_image_steps=150, base_learning_rate=0.002))
+    data = digits.load("train")
+    target = data.pixels.take(np.arange(len(data))).mean()
+    first, last = (pictures.decode((tmp_path / "pictures" / f"{i:03}.png").read_bytes()).mean() for i in (0, 1))
+    assert abs(first - target) > 40
+    assert abs(last - target) < 20
+
+
+@pytest.mark.parametrize(
+    "settings, step",
+    [
+        ({"max_steps": 2}, 2),
+        ({"max_steps": None, "num_epochs": 1, "batch_size": 500}, 2),  # 1437 images make 2 whole batches
+        ({"max_steps": 9, "num_epochs": 2, "batch_size": 500}, 5),
+        ({"max_steps": None, "num_epochs": 2, "batch_size": 3000}, 1),
+    ],
+)
+def test_training_ends_by_epochs_or_steps_whichever_comes_first(settings, step, tmp_path):
+    train.train(options(tmp_path, export_generated_images=False, **settings))
+    assert 'model_checkpoint_path: "model.ckpt-%d"' % step in (tmp_path / "run" / "checkpoint").read_text()
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        settings = {"generator_model": "DCGANGenerator", "discriminator_model": "DCGANDiscriminator"}
+        train.train(options(tmp_path / name, seed=seed, feature_size=2, **settings))
+    assert_same(weights(tmp_path / "a", 3), weights(tmp_path / "b", 3))
+    assert (tmp_path / "a/pictures/001.png").read_bytes() == (tmp_path / "b/pictures/001.png").read_bytes()
+    assert not np.array_equal(*(weights(tmp_path / name, 3)["generator/000/kernel"] for name in "ac"))
+
+
+NOISY = {"generator_model": "my_models.NoisyGenerator", "discriminator_model": "my_models.DropoutDiscriminator"}
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+    """Batch statistics, dropout, random numbers without a layer, optimizers: all are in the save."""
+    train.train(options(tmp_path / "whole", max_steps=7, **NOISY))
+    for steps in (2, 3, 7):
+        train.train(options(tmp_path / "parts", max_steps=steps, **NOISY))
+    assert_same(weights(tmp_path / "whole", 7), weights(tmp_path / "parts", 7))
+    assert {name.split("/")[0] for name in weights(tmp_path / "whole", 7)} == {
+        "generator",
+        "discriminator",
+        "generator_optimizer",
+        "discriminator_optimizer",
+        "other",
+        "pictures_written",
+    }
+
+
+def spawn(folder, steps, *flags):
+    line = [sys.executable, "-m", "gan.train", f"--train_dir={folder}/run", f"--image_dir={folder}/pictures"]
+    line += [f"--{name}={value}" for name, value in NOISY.items()]
+    line += [f"--max_steps={steps}", "--batch_size=16", "--save_secs=0", "--export_model_steps=7", *flags]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests"}
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def newest_save(folder):
+    return max(training_state.RunFolder(storage.path(str(folder / "run"))).saved_steps(), default=0)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_weights_are_the_same_bits(tmp_path):
+    steps = 60
+    assert spawn(tmp_path / "whole", steps).wait() == 0
+    moments = random.Random(5)
+    kills = 0
+    while newest_save(tmp_path / "killed") < steps - 10:
+        process = spawn(tmp_path / "killed", steps)
+        goal = newest_save(tmp_path / "killed") + moments.randint(1, 25)
+        while process.poll() is None and newest_save(tmp_path / "killed") < goal:
+            time.sleep(moments.random() * 0.02)
+        process.kill()
+        process.wait()
+        kills += 1
+    assert kills >= 2
+    assert spawn(tmp_path / "killed", steps).wait() == 0
+    assert_same(weights(tmp_path / "whole", steps), weights(tmp_path / "killed", steps))
+    pictures_of = [sorted((tmp_path / name / "pictures").iterdir()) for name in ("whole", "killed")]
+    for one, other in zip(*pictures_of, strict=True):
+        assert one.read_bytes() == other.read_bytes(), other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_says_so_and_loses_nothing(number, tmp_path):
+    process = spawn(tmp_path, 100000, "--save_secs=1000", "--num_epochs=100000")
+    log = tmp_path / "run" / "train.log"
+    while process.poll() is None and not (log.exists() and "training step" in log.read_text()):
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, output
+    step = newest_save(tmp_path)
+    assert step > 0
+    assert f"{number.name}: saved step {step}; the same command goes on" in output
+    lines = [line for line in log.read_text().splitlines() if line.startswith("training step")]
+    assert lines[-1].startswith(f"training step {step} ")
+    assert "Traceback" not in output
+    assert (tmp_path / "run" / f"model.ckpt-{step}.meta").exists(), "what was trained can be handed over"
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("begun")
+    train.train(options(folder, max_steps=2))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"generator_model": "DCGANGenerator"}, "--generator_model was SampleGenerator, is now DCGANGenerator"),
+        ({"discriminator_model": "my_models.DropoutDiscriminator"}, "--discriminator_model was"),
+        ({"batch_size": 17}, "--batch_size was 16, is now 17"),
+        ({"seed": 9}, "--seed was 0, is now 9"),
+        ({"optimizer": "SGD"}, "--optimizer was AdamOptimizer, is now SGD"),
+        ({"latent_size": 50}, "--latent_size was 100, is now 50"),
+        ({"feature_size": 8}, "--feature_size was 64, is now 8"),
+    ],
+)
+def test_a_changed_flag_that_would_change_the_run_is_refused(change, words, begun):
+    before = (begun / "run" / "run.json").read_text()
+    with pytest.raises(InputError, match=words):
+        train.train(options(begun, **{"max_steps": 4, **change}))
+    assert (begun / "run" / "run.json").read_text() == before
+
+
+def test_other_data_is_refused(begun, tmp_path, random_pixels):
+    file = record_files.write_images(tmp_path / "f", random_pixels(20, 784))
+    small = {"image_height": 28, "image_width": 28}
+    with pytest.raises(InputError, match="data_fingerprint was .*, is now"):
+        train.train(options(begun, train_data_pattern=file, **small))
+    file = record_files.write_images(tmp_path / "g", random_pixels(20, 64))
+    with pytest.raises(InputError, match=r"image_shape was \[28, 28, 1\], is now \[8, 8, 1\]"):
+        train.train(options(begun, train_data_pattern=file, image_height=8, image_width=8))
+    with pytest.raises(InputError, match="no file matches"):
+        train.train(options(begun, train_data_pattern="/no/such/file"))
+
+
+def test_other_changes_are_taken_and_recorded(tmp_path):
+    train.train(options(tmp_path, max_steps=1))
+    train.train(options(tmp_path, max_steps=2, base_learning_rate=0.01))
+    sessions = json.loads((tmp_path / "run" / "run.json").read_text())["sessions"]
+    assert sessions[1] == {"step": 1, "changed": {"base_learning_rate": [0.0002, 0.01], "max_steps": [1, 2]}}
+    rate = [value for name, value in weights(tmp_path, 2).items() if name.endswith("/learning_rate")]
+    np.testing.assert_allclose(rate, 0.01)
+
+
+def test_changed_model_code_is_refused(tmp_path, monkeypatch):
+    import my_models
+    from gan import models
+
+    train.train(options(tmp_path, discriminator_model="my_models.RegularisedDiscriminator"))
+    monkeypatch.setattr(my_models.RegularisedDiscriminator, "create_model", models.SampleDiscriminator.create_model)
+    with pytest.raises(InputError, match=r"model has changed .*discriminator/000/kernel is now \(784, 128\), saved is"):
+        train.train(options(tmp_path, discriminator_model="my_models.RegularisedDiscriminator", max_steps=5))
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path, capsys):
+    train.train(options(tmp_path))
+    before = weights(tmp_path, 3)
+    capsys.readouterr()
+    train.train(options(tmp_path))
+    assert "nothing left to train" in capsys.readouterr().out
+    assert_same(before, weights(tmp_path, 3))
+
+
+def test_start_new_model_moves_the_old_run_aside(tmp_path):
+    train.train(options(tmp_path, max_steps=2))
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    for _ in range(2):
+        train.train(options(tmp_path, max_steps=1, start_new_model=True))
+    run = tmp_path / "run"
+    assert (run / "notes.txt").read_text() == "mine"
+    assert (run / "previous" / "1" / "model.ckpt-2.meta").exists()
+    assert (run / "previous" / "2" / "model.ckpt-1.meta").exists()
+    assert not (run / "model.ckpt-2.meta").exists()
+    assert newest_save(tmp_path) == 1
+
+
+@pytest.mark.parametrize("start_new_model", [False, True])
+def test_files_of_somebody_else_are_never_touched(start_new_model, tmp_path):
+    (tmp_path / "run" / "export").mkdir(parents=True)
+    (tmp_path / "run" / "export" / "mine").write_text("precious")
+    with pytest.raises(InputError, match="holds 'export' but no run.json, so gan.train did not write it"):
+        train.train(options(tmp_path, start_new_model=start_new_model))
+    assert (tmp_path / "run" / "export" / "mine").read_text() == "precious"
+
+
+def test_a_folder_is_trained_in_by_one_process_at_a_time(tmp_path):
+    folder = training_state.RunFolder(storage.path(str(tmp_path / "run")))
+    with folder.lock(), pytest.raises(InputError, match="another process is training"):
+        train.train(options(tmp_path))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_save(tmp_path):
+    train.train(options(tmp_path, max_steps=2))
+    before = weights(tmp_path, 2)
+    with pytest.raises(RunError, match="step 3: g_loss is nan; the save of step 2 is kept"):
+        train.train(options(tmp_path, max_steps=9, label_loss="my_models.NanLoss"))
+    assert newest_save(tmp_path) == 2
+    assert_same(before, weights(tmp_path, 2))
+
+
+def test_disk_use_is_bounded(tmp_path):
+    train.train(options(tmp_path, max_steps=9, keep_saves=2, export_model_steps=4))
+    saves = training_state.RunFolder(storage.path(str(tmp_path / "run"))).saved_steps()
+    assert saves == [8, 9]
+    assert sorted(entry.name for entry in (tmp_path / "run" / "export").iterdir()) == ["step_4", "step_8", "step_9"]
+
+
+def test_a_damaged_save_is_named(tmp_path):
+    train.train(options(tmp_path, max_steps=2))
+    file = tmp_path / "run" / "resume" / "step_2.npz"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"step_2.npz is damaged .*delete it to go on from the save before"):
+        train.train(options(tmp_path))
+    file.unlink()
+    train.train(options(tmp_path, max_steps=3))
+    assert newest_save(tmp_path) == 3
+
+
+def test_layer_regularisers_count(tmp_path):
+    """Under a strong weight penalty the regularised kernel shrinks; with the penalty at 0 it does not."""
+    norms = {}
+    for penalty in (0.0, 50.0):
+        folder = tmp_path / str(penalty)
+        settings = {"discriminator_model": "my_models.RegularisedDiscriminator", "regularization_penalty": penalty}
+        train.train(options(folder, max_steps=60, base_learning_rate=0.005, save_secs=100.0, **settings))
+        norms[penalty] = np.linalg.norm(weights(folder, 60)["discriminator/000/kernel"])
+    assert norms[50.0] < 0.5 * norms[0.0]
+
+
+def test_the_learning_rate_decays_by_examples(tmp_path):
+    train.train(options(tmp_path, max_steps=5, learning_rate_decay=0.5, learning_rate_decay_examples=32))
+    rates = [value for name, value in weights(tmp_path, 5).items() if name.endswith("/learning_rate")]
+    np.testing.assert_allclose(rates, 0.0002 * 0.5**2)  # the fifth step begins after 64 images
+
+
+def test_gradients_are_clipped_by_their_common_norm(tmp_path):
+    """Under plain gradient descent with rate 1 a step is as long as the clipped gradient."""
+    lengths = {}
+    for clip in (0.25, 0.0):
+        settings = options(
+            tmp_path, optimizer="GradientDescentOptimizer", base_learning_rate=1.0, clip_gradient_norm=clip
+        )
+        trainer = train.Trainer(settings, (28, 28, 1))
+        before = [variable.numpy() for variable in trainer.discriminator.trainable_variables]
+        rng = np.random.default_rng(0)
+        trainer.step(rng.random((16, 784), np.float32), rng.random((16, 100), np.float32), 1.0)
+        after = [variable.numpy() for variable in trainer.discriminator.trainable_variables]
+        lengths[clip] = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before, strict=True)))
+    assert lengths[0.25] == pytest.approx(0.25, rel=1e-3)
+    assert lengths[0.0] > 0.3
+
+
+def test_a_wrong_optimizer_lists_the_right_ones(tmp_path):
+    with pytest.raises(InputError, match="no such optimizer; there are: .*Adam, .*SGD"):
+        train.train(options(tmp_path, optimizer="Adamm"))
+
+
+def test_random_numbers_that_cannot_be_repeated_are_announced(tmp_path, monkeypatch, capsys):
+    import keras
+    import tensorflow as tf
+
+    import my_models
+
+    def run_model(self, model_input, is_training=True):
+        x = model_input + tf.random.normal(keras.ops.shape(model_input), seed=1)
+        return super(my_models.ForgetfulDiscriminator, self).run_model(x)
+
+    monkeypatch.setattr(my_models.ForgetfulDiscriminator, "run_model", run_model)
+    train.train(options(tmp_path, max_steps=1, discriminator_model="my_models.ForgetfulDiscriminator"))
+    assert "RandomStandardNormal in the model draws random numbers that a resumed run cannot" in capsys.readouterr().out
+
+
+def test_a_run_may_live_on_a_remote_file_system():
+    folder = storage.path("ram://remote_run")
+    settings = {"train_dir": "ram://remote_run/run", "image_dir": "ram://remote_run/pictures", "batch_size": 8}
+    for steps in (2, 3):
+        train.train(train.TrainOptions(max_steps=steps, save_secs=0.0, **settings))
+    train.train(train.TrainOptions(max_steps=1, start_new_model=True, **settings))
+    assert (folder / "run" / "checkpoint").read_text().startswith('model_checkpoint_path: "model.ckpt-1"')
+    assert (folder / "pictures" / "training.gif").exists()
+
+
+def test_dry_run_prints_everything_and_writes_nothing(command, tmp_path):
+    done = command(
+        "train", "--dry_run", f"--train_dir={tmp_path}/run", "--batch_size=7", "--generator_model=DCGANGenerator"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--batch_size=7" in done.stdout
+    assert "--base_learning_rate=0.0002" in done.stdout
+    assert "dcgan_generator" in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_explains_mistakes_without_a_traceback(command, tmp_path):
+    for flag, words in (
+        ("--generator_model=DCGAN", "no such class; gan.models has: DCGANDiscriminator, DCGANGenerator"),
+        ("--train_data_pattern=/no/such/file", "no file matches '/no/such/file'"),
+    ):
+        done = command("train", flag, f"--train_dir={tmp_path}/run", "--max_steps=1")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
