@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from conftest import ROOT
+
 from gan import export_model, model_builder, spec, storage
 from gan.errors import RunError
 

@@ -109,9 +109,16 @@ def test_a_command_runs_as_a_script_from_the_folder_above(name, tmp_path):
 
 def test_every_flag_of_the_first_contest_is_still_there():
     known = {name for name, _, _ in flags.describe(train.TrainOptions)}
-    assert known >= set(
-        """train_dir train_data_pattern generator_model discriminator_model start_new_model batch_size label_loss
-        regularization_penalty base_learning_rate learning_rate_decay learning_rate_decay_examples num_epochs max_steps
-        export_model_steps num_readers optimizer clip_gradient_norm log_device_placement export_generated_images
-        export_image_steps image_dir use_mnist""".split()
-    )
+    assert known >= {
+        *("train_dir", "train_data_pattern", "generator_model", "discriminator_model", "start_new_model", "batch_size"),
+        *(
+            "label_loss",
+            "regularization_penalty",
+            "base_learning_rate",
+            "learning_rate_decay",
+            "num_epochs",
+            "max_steps",
+        ),
+        *("learning_rate_decay_examples", "export_model_steps", "num_readers", "optimizer", "clip_gradient_norm"),
+        *("log_device_placement", "export_generated_images", "export_image_steps", "image_dir", "use_mnist"),
+    }

@@ -1,10 +1,10 @@
 import math
 
+import my_models
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import my_models
 from gan import losses
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+import record_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import record_files
 from gan import digits, readers, records
 from gan.errors import InputError
 from gan.readers import Batches, ReaderOptions

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+import record_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import record_files
 from gan import records
 from gan.errors import InputError
 
@@ -109,7 +109,7 @@ def test_a_truncated_file_is_named_and_its_start_can_be_kept(compression, cut, t
     file = tmp_path / "f"
     record_files.write_images(file, pixels, compression=compression)
     file.write_bytes(file.read_bytes()[:-cut])
-    with pytest.raises(InputError, match="record 299 cannot be read .*truncated"):
+    with pytest.raises(InputError, match=r"record 299 cannot be read .*truncated"):
         records.read(str(file), SHAPE)
     data = records.read(str(file), SHAPE, max_bad_records=1)
     np.testing.assert_array_equal(images_of(data), pixels[:299])

@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
-
 import record_files
 from conftest import ROOT
+from PIL import Image
+
 from gan import pictures, storage, train, training_state
 from gan.errors import InputError, RunError
 
@@ -93,7 +93,7 @@ def test_training_learns(tmp_path):
 )
 def test_training_ends_by_epochs_or_steps_whichever_comes_first(settings, step, tmp_path):
     train.train(options(tmp_path, export_generated_images=False, **settings))
-    assert 'model_checkpoint_path: "model.ckpt-%d"' % step in (tmp_path / "run" / "checkpoint").read_text()
+    assert f'model_checkpoint_path: "model.ckpt-{step}"' in (tmp_path / "run" / "checkpoint").read_text()
     assert not (tmp_path / "pictures").exists()
 
 
@@ -208,7 +208,7 @@ def test_a_changed_flag_that_would_change_the_run_is_refused(change, words, begu
 def test_other_data_is_refused(begun, tmp_path, random_pixels):
     file = record_files.write_images(tmp_path / "f", random_pixels(20, 784))
     small = {"image_height": 28, "image_width": 28}
-    with pytest.raises(InputError, match="data_fingerprint was .*, is now"):
+    with pytest.raises(InputError, match=r"data_fingerprint was .*, is now"):
         train.train(options(begun, train_data_pattern=file, **small))
     file = record_files.write_images(tmp_path / "g", random_pixels(20, 64))
     with pytest.raises(InputError, match=r"image_shape was \[28, 28, 1\], is now \[8, 8, 1\]"):
@@ -228,6 +228,7 @@ def test_other_changes_are_taken_and_recorded(tmp_path):
 
 def test_changed_model_code_is_refused(tmp_path, monkeypatch):
     import my_models
+
     from gan import models
 
     train.train(options(tmp_path, discriminator_model="my_models.RegularisedDiscriminator"))
@@ -262,7 +263,7 @@ def test_start_new_model_moves_the_old_run_aside(tmp_path):
 def test_files_of_somebody_else_are_never_touched(start_new_model, tmp_path):
     (tmp_path / "run" / "export").mkdir(parents=True)
     (tmp_path / "run" / "export" / "mine").write_text("precious")
-    with pytest.raises(InputError, match="holds 'export' but no run.json, so gan.train did not write it"):
+    with pytest.raises(InputError, match=r"holds 'export' but no run.json, so gan.train did not write it"):
         train.train(options(tmp_path, start_new_model=start_new_model))
     assert (tmp_path / "run" / "export" / "mine").read_text() == "precious"
 
@@ -335,15 +336,14 @@ def test_gradients_are_clipped_by_their_common_norm(tmp_path):
 
 
 def test_a_wrong_optimizer_lists_the_right_ones(tmp_path):
-    with pytest.raises(InputError, match="no such optimizer; there are: .*Adam, .*SGD"):
+    with pytest.raises(InputError, match=r"no such optimizer; there are: .*Adam, .*SGD"):
         train.train(options(tmp_path, optimizer="Adamm"))
 
 
 def test_random_numbers_that_cannot_be_repeated_are_announced(tmp_path, monkeypatch, capsys):
     import keras
-    import tensorflow as tf
-
     import my_models
+    import tensorflow as tf
 
     def run_model(self, model_input, is_training=True):
         x = model_input + tf.random.normal(keras.ops.shape(model_input), seed=1)
