@@ -130,7 +130,8 @@ def test_a_submission_may_lie_on_a_remote_file_system(tmp_path):
 
 
 def read_a_file(z):
-    return z[:, :1] * 0 + tf.cast(tf.strings.length(tf.io.read_file("/etc/passwd")), tf.float32) + tf.zeros([1, 12])
+    with tf.control_dependencies([tf.io.read_file("/etc/passwd")]):
+        return tf.identity(graphs.linear(z))
 
 
 def read_a_file_on_the_side(z):

@@ -242,5 +242,5 @@ def _read_values(prefix, keys):
 def _blaming_checkpoint(prefix):
     try:
         yield
-    except (tf.errors.OpError, ValueError, TypeError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, TypeError, RuntimeError, LookupError) as error:
         raise SubmissionError(f"the checkpoint {prefix.name} cannot be read ({str(error).splitlines()[0]})") from None
