@@ -1,0 +1,49 @@
+"""The walls between the wings: a module imports only what stands on its floor or below."""
+
+import ast
+import pathlib
+
+import pytest
+from conftest import ROOT
+
+GROUND = {
+    *("errors", "spec", "seeds", "random_noise_generator", "storage", "flags", "pictures", "records", "digits"),
+    "class_lookup",
+}
+COMMANDS = {"train", "eval", "generate_and_discriminate", "linear_interpolation"}
+MODULES = sorted((ROOT / "gan").rglob("*.py"))
+
+
+def imports(file):
+    """The modules of the package that a module imports, as dotted names below `gan`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "gan":
+            below = node.module.partition(".")[2]
+            for name in node.names:
+                if not name.name.startswith("__"):
+                    yield below or name.name if below != "arena" else f"arena.{name.name}"
+
+
+def wing(name):
+    if name.startswith("arena"):
+        return "arena"
+    if name in GROUND:
+        return "ground"
+    return "command" if name in COMMANDS else "studio"
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_walls_hold(file):
+    name = ".".join(file.relative_to(ROOT / "gan").with_suffix("").parts)
+    below = {"ground": {"ground"}, "studio": {"ground", "studio"}, "arena": {"ground", "arena"}}
+    if name in COMMANDS:  # a command may call either wing, but not both
+        used = {wing(other) for other in imports(file)}
+        assert "command" not in used
+        assert not {"studio", "arena"} <= used
+    else:
+        assert {wing(other) for other in imports(file)} <= below[wing(name)]
+
+
+def test_importing_the_package_costs_nothing():
+    tree = ast.parse(pathlib.Path(ROOT / "gan" / "__init__.py").read_text())
+    assert not [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
