@@ -1,0 +1,38 @@
+"""Writes the README's flag tables anew from the code (`make readme`); a test checks that they are current."""
+
+import importlib
+import pathlib
+import re
+
+from gan import flags
+
+README = pathlib.Path(__file__).parent.parent / "README.md"
+OPTIONS = {
+    "train": "TrainOptions",
+    "eval": "EvalOptions",
+    "generate_and_discriminate": "BattleOptions",
+    "linear_interpolation": "InterpolationOptions",
+}
+
+
+def table(command):
+    """Returns the flags of a command as a Markdown table."""
+    options = getattr(importlib.import_module(f"gan.{command}"), OPTIONS[command])
+    rows = ["| flag | default | meaning |", "| --- | --- | --- |"]
+    rows += [f"| `--{name}` | `{default}` | {text} |" for name, default, text in flags.describe(options)]
+    return "\n".join(rows)
+
+
+def with_current_tables(text):
+    """Returns the README's text with every table between its markers replaced."""
+    for command in OPTIONS:
+        begin, end = f"<!-- flags of {command} -->", "<!-- end -->"
+        pattern = re.escape(begin) + r"\n.*?" + re.escape(end)
+        text, count = re.subn(pattern, lambda _, c=command, b=begin: f"{b}\n{table(c)}\n{end}", text, flags=re.DOTALL)
+        if count != 1:
+            raise ValueError(f"README.md must have the markers of {command} once, found {count}")
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_current_tables(README.read_text()))
