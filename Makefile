@@ -27,7 +27,7 @@ help:
 demo: .venv/installed
 	$(BIN)/python -m gan.train --train_dir=$(DEMO)/model --image_dir=$(DEMO)/pictures \
 		--generator_model=DCGANGenerator --discriminator_model=DCGANDiscriminator \
-		--feature_size=32 --batch_size=64 --export_image_steps=50 --max_steps=1000
+		--feature_size=48 --batch_size=64 --num_epochs=100 --max_steps=1500
 	$(BIN)/python -m gan.eval --train_dir=$(DEMO)/model
 	@echo "--- check: can the submission battle with 50 + 50 images?"
 	$(BIN)/python -m gan.generate_and_discriminate --G_train_dir=$(DEMO)/model --D_train_dir=$(DEMO)/model \

@@ -1,0 +1,74 @@
+"""What the README says must be true of the code."""
+
+import importlib.util
+import re
+import shlex
+
+import pytest
+
+import gan.eval
+import gan.generate_and_discriminate
+import gan.linear_interpolation
+import gan.train
+from conftest import ROOT
+from gan import flags
+
+README = (ROOT / "README.md").read_text()
+OPTIONS = {
+    "train": gan.train.TrainOptions,
+    "eval": gan.eval.EvalOptions,
+    "generate_and_discriminate": gan.generate_and_discriminate.BattleOptions,
+    "linear_interpolation": gan.linear_interpolation.InterpolationOptions,
+}
+
+
+def commands():
+    """Every `python -m gan.NAME ...` of the README and the Makefile, with the lines that continue it."""
+    text = (README + (ROOT / "Makefile").read_text()).replace("\\\n", " ").replace("$(DEMO)", "demo")
+    return sorted(set(re.findall(r"python -m gan\.(\w+)([^\n`|]*)", text)))
+
+
+def test_the_flag_tables_are_current():
+    spec = importlib.util.spec_from_file_location("flag_tables", ROOT / "docs" / "flag_tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    assert tables.with_current_tables(README) == README, "run: make readme"
+    assert set(tables.OPTIONS) == set(OPTIONS)
+
+
+@pytest.mark.parametrize("name, line", commands())
+def test_every_command_has_flags_that_exist(name, line):
+    flags.parse(OPTIONS[name], ["gan", *shlex.split(line.split(">")[0].split("#")[0])])
+
+
+def test_there_are_commands_to_check():
+    assert len(commands()) >= 10
+
+
+def test_every_picture_is_there():
+    pictures = re.findall(r"\]\((pics/[^)]+)\)", README)
+    assert len(pictures) >= 4
+    for picture in pictures:
+        assert (ROOT / picture).exists(), picture
+
+
+def test_the_models_and_losses_of_the_example_work(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "readme_models.py").write_text("\n".join(line[3:] for line in code.split("\n")))
+    monkeypatch.syspath_prepend(tmp_path)
+    gan.train.train(
+        gan.train.TrainOptions(
+            train_dir=str(tmp_path / "run"),
+            image_dir=str(tmp_path / "out"),
+            generator_model="readme_models.MyGenerator",
+            label_loss="readme_models.LeastSquaresLoss",
+            max_steps=2,
+        )
+    )
+    assert (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_make_targets_of_the_readme_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for target in re.findall(r"`?make ([a-z-]+)", README):
+        assert target in targets
