@@ -27,6 +27,15 @@ _DEFINE = {
     float: absl_flags.DEFINE_float,
     bool: absl_flags.DEFINE_boolean,
 }
+# What TensorFlow's file layer raises where a remote path cannot be reached, read or written.
+_REMOTE_ERRORS = (
+    "FailedPreconditionError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+    "UnauthenticatedError",
+    "UnavailableError",
+)
 _HELP = {"--help", "-h", "-help", "--helpfull", "--helpshort"}
 
 
@@ -183,21 +192,25 @@ def run(command, options_class, argv=None):
     """Entry point of every command: parses flags, calls `command(options)` and ends the process.
 
     The exit code is 0 for success and for --help, 2 for a mistake of the user's (`InputError`), 1 for a run that
-    failed (`RunError`, an error of the file system), 128 + the signal's number where a signal ended the run.
+    failed (`RunError`, an error of a file system or of the network), 128 + the signal's number where a signal ended the run.
     """
     argv = sys.argv if argv is None else argv
     if _HELP & set(argv[1:]):
         print(help_text(sys.modules[options_class.__module__].__doc__, options_class))
         sys.exit(0)
+    outside = (OSError,)  # errors of disks and networks
     try:
         options = parse(options_class, argv)
-        _import_tensorflow_quietly()
+        tensorflow = _import_tensorflow_quietly()
+        outside += tuple(getattr(tensorflow.errors, name) for name in _REMOTE_ERRORS)
         command(options)
         code = 0
     except InputError as error:
         code = _fail(error, 2)
-    except (RunError, OSError) as error:
+    except RunError as error:
         code = _fail(error, 1)
+    except outside as error:
+        code = _fail(" ".join(str(getattr(error, "message", error)).split()), 1)
     except Interrupted as end:
         print(end, file=sys.stderr)
         code = end.exit_code
@@ -214,7 +227,7 @@ def _import_tensorflow_quietly():
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        importlib.import_module("tensorflow")
+        return importlib.import_module("tensorflow")
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)

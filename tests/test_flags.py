@@ -78,6 +78,17 @@ def test_exit_codes(error, code, capsys):
     assert (capsys.readouterr().err == "") == (error is None)
 
 
+def test_a_remote_path_that_cannot_be_reached_is_one_line(capsys):
+    import tensorflow as tf
+
+    def command(_):
+        raise tf.errors.UnavailableError(None, None, "no route to\n gs://x")
+
+    with pytest.raises(SystemExit, match="1"):
+        flags.run(command, Options, ["command"])
+    assert capsys.readouterr().err == "error: no route to gs://x\n"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_and_mistakes_answer_without_tensorflow(name):
     """Importing TensorFlow takes seconds, so neither answer may wait for it."""

@@ -70,5 +70,5 @@ def test_the_models_and_losses_of_the_example_work(tmp_path, monkeypatch):
 
 def test_make_targets_of_the_readme_exist():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for target in re.findall(r"`?make ([a-z-]+)", README):
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE):
         assert target in targets
