@@ -17,6 +17,7 @@ help:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found; install one, or run: make PYTHON=/path/to/python3"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "error: $(PYTHON) has no ensurepip; on Debian or Ubuntu: apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip  # the pip of Python 3.10 searches for versions for many minutes
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
