@@ -2,7 +2,6 @@
 
 import importlib
 import pathlib
-import re
 
 from gan import flags
 
@@ -26,11 +25,11 @@ def table(command):
 def with_current_tables(text):
     """Returns the README's text with every table between its markers replaced."""
     for command in OPTIONS:
-        begin, end = f"<!-- flags of {command} -->", "<!-- end -->"
-        pattern = re.escape(begin) + r"\n.*?" + re.escape(end)
-        text, count = re.subn(pattern, lambda _, c=command, b=begin: f"{b}\n{table(c)}\n{end}", text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"README.md must have the markers of {command} once, found {count}")
+        before, begin, rest = text.partition(f"<!-- flags of {command} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise ValueError(f"README.md has no markers for the flags of {command}")
+        text = f"{before}{begin}{table(command)}\n{end}{after}"
     return text
 
 

@@ -2,9 +2,14 @@
 
 import importlib
 import inspect
+import sysconfig
 import traceback
 
-from gan.errors import InputError
+from gan.errors import InputError, first_line
+
+_PYTHON_ITSELF = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")) + (
+    __file__,
+)
 
 
 def find(name, home, base, flag):
@@ -42,17 +47,31 @@ def names_in(module, base):
 
 
 def _import(module_name, flag):
-    try:
+    with blaming(f"--{flag}: import of {module_name}"):
         return importlib.import_module(module_name)
-    except Exception as error:
-        raise InputError(f"--{flag}: cannot import {module_name}: {error_line(error)}") from error
 
 
 def error_line(error):
     """Returns one line for an error raised in a team's code: its kind, its text and where."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = next(
-        (f" ({f.filename}, line {f.lineno})" for f in reversed(frames) if "site-packages" not in f.filename), ""
-    )
-    text = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {text}{place}"
+    own = [frame for frame in frames if not frame.filename.startswith(("<", *_PYTHON_ITSELF))]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {first_line(error)}{place}"
+
+
+class blaming:
+    """Turns an error inside a team's code into one line that names the method, the file and the line.
+
+    Args:
+      method: the method's name, for the message.
+    """
+
+    def __init__(self, method):
+        self._method = method
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, Exception) and not isinstance(error, (InputError, OSError)):
+            raise InputError(f"{self._method} failed: {error_line(error)}") from error

@@ -4,6 +4,8 @@ A message says what was wrong, the value received, and what would be right. `gan
 and turns it into an exit code; anything else that is raised is a bug and keeps its traceback.
 """
 
+import re
+
 
 class InputError(Exception):
     """A flag, a file or a class that the user gave cannot be used: exit code 2."""
@@ -19,3 +21,10 @@ class Interrupted(Exception):
     def __init__(self, message, signal_number):
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def first_line(error):
+    """Returns the first telling line of an error's text; TensorFlow's and Keras's go on for pages."""
+    text = re.sub(r"\x1b\[\d*m", "", str(getattr(error, "message", None) or error))
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("Exception encountered when")]
+    return lines[0][:300] if lines else type(error).__name__

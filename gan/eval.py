@@ -11,6 +11,7 @@ if not __package__:  # `python gan/eval.py` works like `python -m gan.eval`
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import dataclasses
+import math
 import time
 
 import numpy as np
@@ -27,6 +28,10 @@ with epy.lazy_imports():
     from sklearn import metrics as sklearn_metrics
 
     from gan import class_lookup, losses, model_builder
+
+
+_NUMBERS = ("d_accuracy_on_generated", "d_accuracy_on_real", "d_auc", "g_loss", "d_loss")
+_GRID = 64  # generated images to show
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,20 +61,22 @@ def evaluate(options):
       InputError: there is no save, or flags or data do not fit the run.
     """
     folder = training_state.RunFolder(storage.path(options.train_dir))
-    while not folder.saved_steps():
-        if options.run_once:
-            raise InputError(f"--train_dir={options.train_dir} holds no saved step; train with gan.train first")
-        print(f"waiting for a first save in {options.train_dir}", flush=True)
-        time.sleep(options.sleep_secs)
-    evaluation = _Evaluation(options, folder)
-    done = None
+    if options.run_once and not folder.saved_steps():
+        raise InputError(f"--train_dir={options.train_dir} holds no saved step; train with gan.train first")
+    evaluation, done = None, None
     while True:
-        step = folder.saved_steps()[-1]
-        if step != done:
-            result = evaluation.run(step)
-            done = step
-        if options.run_once:
-            return result
+        steps = folder.saved_steps()
+        if steps and steps[-1] != done:
+            evaluation = evaluation or _Evaluation(options, folder)
+            try:
+                result = evaluation.run(steps[-1])
+                done = steps[-1]
+            except FileNotFoundError:  # a newer save has just pushed this one out
+                continue
+            if options.run_once:
+                return result
+        elif not steps:
+            print(f"waiting for a save in {options.train_dir}", flush=True)
         time.sleep(options.sleep_secs)
 
 
@@ -82,11 +89,14 @@ class _Evaluation:
         self._folder = folder
         self._data = _read_fitting(options, run)
         self._contest = spec.ContestSpec(*run["image_shape"], run["options"]["latent_size"])
-        chosen = {name: _same_as_run(options, run, name) for name in ("generator_model", "discriminator_model")}
         loss = options.label_loss or run["options"]["label_loss"]
         self._loss = class_lookup.find(loss, losses, losses.BaseLoss, "label_loss")()
         self._generator, self._discriminator = model_builder.build_pair(
-            *chosen.values(), self._contest, run["options"]["feature_size"], run["options"]["seed"]
+            _same_as_run(options, run, "generator_model"),
+            _same_as_run(options, run, "discriminator_model"),
+            self._contest,
+            run["options"]["feature_size"],
+            run["options"]["seed"],
         )
         self._variables = training_state.name_variables(
             {"generator": self._generator.variables, "discriminator": self._discriminator.variables}
@@ -102,8 +112,8 @@ class _Evaluation:
             "images": len(p_real),
             "seed": self._options.seed,
             "data_fingerprint": self._data.fingerprint,
-            "d_accuracy_on_generated": float(np.mean(p_generated <= 0.5)),
-            "d_accuracy_on_real": float(np.mean(p_real > 0.5)),
+            "d_accuracy_on_generated": float(np.mean(~spec.is_real(p_generated))),
+            "d_accuracy_on_real": float(np.mean(spec.is_real(p_real))),
             "d_auc": float(
                 sklearn_metrics.roc_auc_score(
                     np.repeat([1, 0], [len(p_real), len(p_generated)]), np.concatenate([p_real, p_generated])
@@ -135,9 +145,10 @@ class _Evaluation:
                 self._loss.discriminator_loss(on_real, on_generated),
             )
             sums += np.array([float(loss) for loss in batch_losses]) * len(places)
-            images.append(generated)
+            if start < _GRID:
+                images.append(generated)
         g_loss, d_loss = (float(value) for value in sums / count)
-        return *(np.concatenate(store) for store in beliefs), g_loss, d_loss, np.concatenate(images)[:64]
+        return *(np.concatenate(store) for store in beliefs), g_loss, d_loss, np.concatenate(images)[:_GRID]
 
     def _print(self, result):
         print(
@@ -151,25 +162,31 @@ class _Evaluation:
 
     def _write(self, result, p_real, p_generated, images):
         target = self._folder.path / "eval"
-        storage.write_json(target / f"step_{result['step']}.json", result)
+        as_json = {name: value if math.isfinite(value) else None for name, value in result.items() if name in _NUMBERS}
+        storage.write_json(target / f"step_{result['step']}.json", result | as_json)
         pictures.save_png(target / "generate.png", pictures.grid(images, self._contest.image_shape, 8))
         storage.write_bytes(target / "p_histogram.png", _histogram(p_real, p_generated, result))
         with tf.summary.create_file_writer(str(target)).as_default(result["step"]):
-            for name in ("d_accuracy_on_generated", "d_accuracy_on_real", "d_auc", "g_loss", "d_loss"):
+            for name in _NUMBERS:
                 tf.summary.scalar(name, result[name])
         print(f"written: {target}/step_{result['step']}.json, generate.png, p_histogram.png")
 
 
 def _read_fitting(options, run):
-    """Reads the evaluation's images, which must have the size of the run's."""
+    """Reads the evaluation's images, with the run's own reader and size unless the flags name another."""
     shape = tuple(run["image_shape"])
+    size = "x".join(map(str, shape))
+    if run["options"]["train_data_pattern"] and not options.eval_data_pattern:
+        raise InputError(f"this run was trained on files with images of {size}: give --eval_data_pattern")
     if options.eval_data_pattern and options.image_shape is None and not options.reader:
-        height, width, channels = shape
-        options = dataclasses.replace(options, image_height=height, image_width=width, image_channels=channels)
+        if run["options"]["reader"] not in ("", "ImageReader"):
+            options = dataclasses.replace(options, reader=run["options"]["reader"])
+        else:
+            height, width, channels = shape
+            options = dataclasses.replace(options, image_height=height, image_width=width, image_channels=channels)
     data = readers.read(options, options.eval_data_pattern, "validation")
     if data.shape != shape:
-        sizes = ["x".join(map(str, size)) for size in (shape, data.shape)]
-        raise InputError(f"the run was trained on images of {sizes[0]}, these are {sizes[1]}: give --eval_data_pattern")
+        raise InputError(f"this run was trained on images of {size}, these are {'x'.join(map(str, data.shape))}")
     return data
 
 

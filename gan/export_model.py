@@ -38,7 +38,10 @@ class Exporter:
         self._graph = _Tf1Graph(self._functions, self._module.variables_of_inference)
 
     def write(self, train_dir, step):
-        """Writes the export of `step`. A kill leaves the submission of the step before, or this one, never a mixture.
+        """Writes the export of `step`.
+
+        A kill leaves in `train_dir` the checkpoint of the step before or of this one, never a mixture, and never a
+        `submission.json` of another; a step that is written again is without a checkpoint for a moment.
 
         Raises:
           RunError: a weight is not a finite number.
@@ -55,6 +58,9 @@ class Exporter:
             checkpoint = epath.Path(temporary) / "checkpoint_files"
             self._graph.save(checkpoint, step)
             files = self._describe(checkpoint, step)
+            (train_dir / "submission.json").unlink(missing_ok=True)
+            if _names_step(train_dir / "checkpoint", step):
+                (train_dir / "checkpoint").unlink()
             # `checkpoint` names the files, so it goes after them; `submission.json` vouches for all.
             for name in sorted(files, key=lambda name: name == "checkpoint"):
                 storage.copy_file(checkpoint / name, train_dir / name)
@@ -74,6 +80,10 @@ class Exporter:
         return hashes
 
 
+def _names_step(file, step):
+    return file.exists() and f'"model.ckpt-{step}"' in file.read_text()
+
+
 def is_complete(train_dir, step):
     """Whether `train_dir` is the submission of exactly this step, in both forms."""
     markers = [train_dir / "submission.json", train_dir / "export" / f"step_{step}" / "submission.json"]
@@ -88,7 +98,7 @@ def _inference(model, key, role, contest):
             role.output: tf.ensure_shape(model(model_input, training=False)[key], [None, contest.output_size(role)])
         }
 
-    return tf.function(run, input_signature=signature).get_concrete_function()
+    return tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
 
 
 def _captured_variables(functions):

@@ -10,6 +10,7 @@ and turns errors into exit codes. Tests and notebooks make the same object by ha
 
 import dataclasses
 import importlib
+import math
 import os
 import signal
 import sys
@@ -122,6 +123,8 @@ class LatentOptions(Options):
 
 
 def _in_range(value, limits):
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     if limits["choices"] is not None:
         return value in limits["choices"]
     return not (
@@ -192,7 +195,7 @@ def run(command, options_class, argv=None):
     """Entry point of every command: parses flags, calls `command(options)` and ends the process.
 
     The exit code is 0 for success and for --help, 2 for a mistake of the user's (`InputError`), 1 for a run that
-    failed (`RunError`, an error of a file system or of the network), 128 + the signal's number where a signal ended the run.
+    failed (`RunError`, an error of a file system or of the network), 128 + the signal's number where a signal ended it.
     """
     argv = sys.argv if argv is None else argv
     if _HELP & set(argv[1:]):

@@ -62,8 +62,11 @@ def generate_and_discriminate(options):
     Raises:
       InputError: a flag, the data or a submission cannot be used.
     """
-    generator = inference.Inference(submission.load(storage.path(options.G_train_dir), spec.GENERATOR))
-    discriminator = inference.Inference(submission.load(storage.path(options.D_train_dir), spec.DISCRIMINATOR))
+    models = {
+        "generator": submission.load(storage.path(options.G_train_dir), spec.GENERATOR),
+        "discriminator": submission.load(storage.path(options.D_train_dir), spec.DISCRIMINATOR),
+    }
+    generator, discriminator = (inference.Inference(model) for model in models.values())
     contest = _contest(options, generator, discriminator)
     reals, data = _draw_reals(options, contest)
     direction = match.play(generator, discriminator, reals, contest, options.num_generate, options.seed)
@@ -73,6 +76,7 @@ def generate_and_discriminate(options):
         "flags": dataclasses.asdict(options),
         "image_shape": list(contest.image_shape),
         "data_fingerprint": data.fingerprint,
+        "submissions": {side: {"origin": model.origin, "sha256": model.sha256} for side, model in models.items()},
         "score": direction.score,
         "out_of": len(direction.p),
         "right_on_generated": direction.score_on(0),
@@ -120,8 +124,9 @@ def _draw_reals(options, contest):
 
 def _write(output, direction, contest, result):
     images = output / "images"
-    if (output / "result.json").exists():  # our own earlier battle: its images must not mix with these
-        for old in images.iterdir():
+    if (output / "result.json").exists():  # our own earlier battle: its files must not mix with these
+        (output / "result.json").unlink()
+        for old in images.iterdir() if images.exists() else ():
             if re.fullmatch(r"\d{2,}\.png", old.name):
                 old.unlink()
     for i, png in enumerate(direction.pngs):

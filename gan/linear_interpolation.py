@@ -48,7 +48,7 @@ def linear_interpolation(options):
     latent_size = generator.input_size() or random_noise_generator.get_dim()
     corners = random_noise_generator.generate_noise(4, latent_size, seeds.generator(options.seed, "corners"))
     images = generator(latent_grid(corners, options.interpolation, _SIDE))
-    shape = options.image_shape or spec.spec_for_image_size(images[0].size).image_shape
+    shape = options.image_shape or spec.spec_for_image_size(images.size // _SIDE**2).image_shape
     if fault := spec.image_fault(images, _SIDE**2, spec.ContestSpec(*shape, latent_size)):
         raise InputError(f"{options.train_dir}: {fault}")
     target = storage.path(options.output_file)

@@ -29,7 +29,12 @@ class BaseLoss:
         return self._labelled(real, 1) + self._labelled(generated, 0)
 
     def generator_loss(self, real, generated):
-        """Returns the scalar that G minimises; the gradient flows through `generated`."""
+        """Returns the scalar that G minimises.
+
+        Args:
+          real: D's outputs before its update of this step.
+          generated: D's outputs after it; the gradient flows through them into G.
+        """
         return self._labelled(generated, 1)
 
     def _labelled(self, outputs, label):
@@ -40,14 +45,8 @@ class BaseLoss:
 class CrossEntropyLoss(BaseLoss):
     """Cross entropy; G maximises log D(G(z)) (non-saturating: Goodfellow et al. 2014, section 3).
 
-    Trained on logits, -log sigmoid(l) = softplus(-l), which keeps its gradient where p rounds to 0 or 1.
+    In a traced step Keras takes the logits behind a sigmoid, so the gradient stays where p rounds to 0 or 1.
     """
 
     def calculate_loss(self, predictions, labels):
         return ops.mean(keras.losses.binary_crossentropy(labels, predictions))
-
-    def discriminator_loss(self, real, generated):
-        return ops.mean(ops.softplus(-real["logits"])) + ops.mean(ops.softplus(generated["logits"]))
-
-    def generator_loss(self, real, generated):
-        return ops.mean(ops.softplus(-generated["logits"]))

@@ -32,7 +32,7 @@ def _create(name, flag, contest, feature_size, seed):
     model_class = class_lookup.find(name, models, models.BaseModel, flag)
     # Layers made without a seed of their own take one from this global generator.
     keras.utils.set_random_seed(seeds.derive(seed, flag) % 2**32)
-    with _blaming(model_class, "create_model"):
+    with class_lookup.blaming(f"{model_class.__name__}.create_model"):
         model = model_class()
         model.create_model(image_shape=contest.image_shape, latent_size=contest.latent_size, feature_size=feature_size)
     return model
@@ -63,32 +63,19 @@ def _check_discriminator(discriminator, generated):
 
 def _outputs_of_both_modes(model, inputs, keys):
     """Returns the outputs in training and in inference mode, and leaves no trace in the model's statistics."""
-    inference = _outputs(model, inputs, False, keys)  # makes the variables
-    untouched = [variable.numpy() for variable in model.non_trainable_variables]
+    inference = _outputs(model, inputs, False, keys)
+    untouched = {id(variable): variable.numpy() for variable in model.non_trainable_variables}
     training = _outputs(model, inputs, True, keys)
-    for variable, value in zip(model.non_trainable_variables, untouched, strict=True):
-        variable.assign(value)
+    for variable in model.non_trainable_variables:
+        if id(variable) in untouched:  # a layer that is used in training alone has just been made
+            variable.assign(untouched[id(variable)])
     return training, inference
 
 
 def _outputs(model, inputs, training, keys):
-    with _blaming(type(model), "run_model"):
+    with class_lookup.blaming(f"{type(model).__name__}.run_model"):
         outputs = model(inputs, training=training)
     if not isinstance(outputs, dict) or not keys <= set(outputs):
         got = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
         raise InputError(f"{type(model).__name__}.run_model returned {got}; expected a dict with {sorted(keys)}")
     return outputs
-
-
-class _blaming:
-    """Turns an error inside a team's method into one line that names the method, the file and the line."""
-
-    def __init__(self, model_class, method):
-        self._name = f"{model_class.__name__}.{method}"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, Exception) and not isinstance(error, InputError):
-            raise InputError(f"{self._name} failed: {class_lookup.error_line(error)}") from error

@@ -66,7 +66,7 @@ def verdict_sheet(pngs, truth, p, columns=10, height=100):
     Args:
       pngs: encoded images of one size.
       truth: 1 for each real image, 0 for each generated one.
-      p: D's beliefs; more than 0.5 says real.
+      p: D's beliefs.
 
     Returns:
       uint8 [H, W, 3].
@@ -81,7 +81,7 @@ def verdict_sheet(pngs, truth, p, columns=10, height=100):
     font = ImageFont.load_default(14)
     for i, (png, real, belief) in enumerate(zip(pngs, truth, p, strict=True)):
         x, y = gap + i % columns * cell_width, gap + i // columns * cell_height
-        colour = (31, 138, 76) if (belief > 0.5) == bool(real) else (200, 40, 40)
+        colour = (31, 138, 76) if spec.is_real(belief) == bool(real) else (200, 40, 40)
         draw.rectangle((x, y, x + width + 2 * frame - 1, y + height + 2 * frame - 1), fill=colour)
         image = Image.open(io.BytesIO(png)).convert("RGB").resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(image, (x + frame, y + frame))

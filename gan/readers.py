@@ -64,16 +64,6 @@ class ImageReader(BaseReader):
         return self._channels
 
 
-class DigitsReader(MnistReader):
-    """The digits that come with the package (`gan.digits`), for a run without any file."""
-
-    def __init__(self, split):
-        self._split = split
-
-    def read(self, patterns="", **settings):
-        return digits.load(self._split)
-
-
 class Batches:
     """Endless shuffled batches, each image once per epoch; batch `k` is a pure function of records, seed and `k`.
 
@@ -114,19 +104,21 @@ def read(options, patterns, split):
     Returns:
       `gan.records.Records`.
     """
+    if not patterns:
+        if options.reader or options.image_shape not in (None, digits.SHAPE):
+            raise InputError("no file pattern means the embedded 28x28 digits; give the pattern of your files")
+        return digits.load(split)
     settings = {"num_readers": options.num_readers, "cache_mb": options.cache_mb}
-    data = _choose(options, patterns, split).read(patterns, max_bad_records=options.max_bad_records, **settings)
+    reader = _choose(options)
+    with class_lookup.blaming(f"{type(reader).__name__}.read"):
+        data = reader.read(patterns, max_bad_records=options.max_bad_records, **settings)
     if data.bad:
         print(f"skipped {len(data.bad)} bad record(s); the first: {data.bad[0]}", file=sys.stderr)
     return data
 
 
-def _choose(options, patterns, split):
+def _choose(options):
     shape = options.image_shape
-    if not patterns:
-        if options.reader or shape not in (None, digits.SHAPE):
-            raise InputError("no file pattern means the embedded 28x28 digits; give the pattern of your files")
-        return DigitsReader(split)
     if options.reader and options.reader != "ImageReader":
         if shape is not None:
             raise InputError(f"--reader={options.reader} fixes the image size; leave out --use_mnist and --image_*")

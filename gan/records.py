@@ -16,7 +16,7 @@ from etils import epy
 from google.protobuf import message
 
 from gan import storage
-from gan.errors import InputError
+from gan.errors import InputError, first_line
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -208,15 +208,11 @@ def _until_the_break(file, first, dataset):
             serialized.append(record)
     except tf.errors.OpError as error:
         fault = (
-            f"{file}: record {first + len(serialized)} cannot be read ({_first_line(error)}): "
+            f"{file}: record {first + len(serialized)} cannot be read ({first_line(error)}): "
             "the file is truncated, damaged or not a TFRecord file"
         )
         return _Chunk(file, first, serialized, fault)
     return _Chunk(file, first, serialized)
-
-
-def _first_line(error):
-    return str(error.message).split("\n")[0].split(" [Op:")[0].split(";")[0]
 
 
 class _Decoder:

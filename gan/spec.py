@@ -102,6 +102,8 @@ def image_fault(images, count, spec):
       None where the contract is met, else one sentence: what is wrong and what to change.
     """
     wanted = (count, spec.image_size)
+    if not _holds_real_numbers(images):
+        return f"images are of type {images.dtype}, not floats"
     if images.shape != wanted:
         advice = ""
         if images.ndim > 2 and math.prod(images.shape) == math.prod(wanted):
@@ -133,6 +135,8 @@ def variety_fault(pixels):
 
 def prediction_fault(p, count):
     """Says what is wrong with a discriminator's output for `count` images and what to change, or returns None."""
+    if not _holds_real_numbers(p):
+        return f"p is of type {p.dtype}, not float"
     if p.shape != (count, 1):
         advice = (
             ": the batch size seems to be fixed in the model; use -1 or None for it" if p.shape[:1] != (count,) else ""
@@ -144,6 +148,16 @@ def prediction_fault(p, count):
     if low < 0 or high > 1:
         return f"p lies in [{low:.3g}, {high:.3g}], not in [0, 1]: these look like logits; apply a sigmoid"
     return None
+
+
+def is_real(p):
+    """D says "real" if and only if p > 0.5; exactly 0.5 is "generated". Works on numbers, arrays and tensors."""
+    return p > 0.5
+
+
+def _holds_real_numbers(array):
+    """Whether an array holds real numbers, not text or complex ones."""
+    return array.dtype.kind in "fiu"
 
 
 def _shape(array):

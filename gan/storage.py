@@ -24,6 +24,8 @@ def _register_ram():
 
 
 _register_ram()
+_REMOTE = ("gs://", "ram://")
+_RESERVED = ("/gs/", "/s3/", "/az/", "/hf/", "/ram/")  # where epath keeps remote paths; it would take these for such
 
 
 def path(text):
@@ -34,13 +36,13 @@ def path(text):
     """
     if not str(text):
         raise InputError("a path is empty; give a folder or a file, local or gs://")
-    try:
-        return epath.Path(text).expanduser()
-    except KeyError:
-        scheme = str(text).split("://")[0]
-        raise InputError(
-            f"{text}: paths of the kind {scheme}:// are not supported; use a local path or gs://"
-        ) from None
+    text = str(text)
+    if "://" in text and not text.startswith(_REMOTE):
+        scheme = text.split("://")[0]
+        raise InputError(f"{text}: paths of the kind {scheme}:// are not supported; use a local path or gs://")
+    if text.startswith(_RESERVED):
+        raise InputError(f"{text}: local paths cannot begin with {text[:4]}; use another folder")
+    return epath.Path(text).expanduser()
 
 
 def is_local(target):

@@ -14,7 +14,6 @@ if not __package__:  # `python gan/train.py` works like `python -m gan.train`
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import dataclasses
-import inspect
 import math
 import signal
 import time
@@ -22,15 +21,14 @@ import time
 import numpy as np
 from etils import epy
 
-from gan import flags, random_noise_generator, readers, seeds, spec, storage, training_log, training_state
+from gan import flags, random_noise_generator, readers, seeds, storage, training_log, training_state
 from gan.errors import InputError, Interrupted, RunError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    import keras
     import tensorflow as tf
 
-    from gan import class_lookup, export_model, losses, model_builder
+    from gan import class_lookup, export_model, trainer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +65,8 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     dry_run: bool = flag(False, "print the resolved options and the models, and stop")
 
 
+_NAN_ADVICE = "a lower --base_learning_rate or another loss may help"
+
 # A resumed run must agree with its beginning on these, or its numbers would mean something else.
 _FIXED_OPTIONS = (
     "generator_model",
@@ -97,12 +97,18 @@ def train(options):
         _dry_run(options)
         return
     with folder.lock():
+        folder.tidy()
+        # Whatever can be refused is refused before the folder changes.
         data = readers.read(options, options.train_data_pattern, "train")
+        goes_on = bool(folder.saved_steps()) and not options.start_new_model
+        record = _record(folder, options, data, goes_on)
+        networks = trainer.Trainer(options, data.shape)
+        exporter = _exporter(options, data, networks)
+        start = _restore(folder, networks) if goes_on else (0, 0)
         if options.start_new_model and (aside := folder.move_aside()):
             print(f"moved the old run to {aside}")
-        _record(folder, options, data)
-        trainer = Trainer(options, data.shape)
-        _Run(options, folder, data, trainer).go()
+        folder.record(record)
+        _Run(options, folder, data, networks, exporter, *start).go()
 
 
 def _make_deterministic(options):
@@ -115,195 +121,78 @@ def _make_deterministic(options):
 def _dry_run(options):
     for name, value in dataclasses.asdict(options).items():
         print(f"--{name}={value}")
-    trainer = Trainer(options, readers.read(options, options.train_data_pattern, "train").shape)
-    trainer.generator.summary()
-    trainer.discriminator.summary()
+    networks = trainer.Trainer(options, readers.read(options, options.train_data_pattern, "train").shape)
+    networks.generator.summary()
+    networks.discriminator.summary()
 
 
-def _record(folder, options, data):
-    """Writes `run.json`; refuses where the run in the folder differs in what cannot change."""
+def _record(folder, options, data, goes_on):
+    """Returns the content of `run.json`; refuses where the run that goes on differs in what cannot change."""
     now = {
         "options": dataclasses.asdict(options),
         "image_shape": list(data.shape),
         "data_count": len(data),
         "data_fingerprint": data.fingerprint,
     }
-    if not folder.has_run():
-        folder.record({**now, "sessions": [{"step": 0, "changed": {}}]})
-        return
+    if not goes_on:
+        return {**now, "sessions": [{"step": 0, "changed": {}}]}
     before = folder.options()
     changed = training_state.changes(before["options"], now["options"])
     fixed = {f"--{name}": changed[name] for name in _FIXED_OPTIONS if name in changed}
-    fixed |= training_state.changes(
-        {key: before[key] for key in ("image_shape", "data_fingerprint")},
-        {key: now[key] for key in ("image_shape", "data_fingerprint")},
-    )
+    facts = ("image_shape", "data_fingerprint")
+    fixed |= training_state.changes(before, {name: now[name] for name in facts})
     if fixed:
         differences = "; ".join(f"{name} was {old}, is now {new}" for name, (old, new) in fixed.items())
         raise InputError(
             f"the run in --train_dir={options.train_dir} cannot go on with these changes: {differences}. "
             "Give the old values, another --train_dir, or --start_new_model"
         )
-    step = max(folder.saved_steps(), default=0)
-    folder.record({**now, "sessions": [*before["sessions"], {"step": step, "changed": changed}]})
+    session = {"step": folder.saved_steps()[-1], "changed": changed}
+    return {**now, "sessions": [*before["sessions"], session]}
 
 
-class Trainer:
-    """The two networks, their optimizers and the training step.
-
-    Args:
-      options: `TrainOptions`.
-      image_shape: (height, width, channels).
-    """
-
-    def __init__(self, options, image_shape):
-        self._options = options
-        self.contest = spec.ContestSpec(*image_shape, options.latent_size)
-        self.loss = class_lookup.find(options.label_loss, losses, losses.BaseLoss, "label_loss")()
-        self.generator, self.discriminator = model_builder.build_pair(
-            options.generator_model, options.discriminator_model, self.contest, options.feature_size, options.seed
-        )
-        self._generator_optimizer = make_optimizer(options)
-        self._generator_optimizer.build(self.generator.trainable_variables)
-        self._discriminator_optimizer = make_optimizer(options)
-        self._discriminator_optimizer.build(self.discriminator.trainable_variables)
-        self._step = tf.function(self._train_step).get_concrete_function(
-            tf.TensorSpec([options.batch_size, self.contest.image_size], tf.float32),
-            tf.TensorSpec([options.batch_size, options.latent_size], tf.float32),
-        )
-
-    def step(self, images, noise, learning_rate):
-        """Updates D, then G.
-
-        Args:
-          images: real images, float32 [batch_size, height * width * channels] in [0, 1].
-          noise: float32 [batch_size, latent_size].
-          learning_rate: for both optimizers.
-
-        Returns:
-          {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real"} as floats.
-        """
-        for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
-            optimizer.learning_rate = learning_rate
-        metrics = self._step(tf.constant(images), tf.constant(noise))
-        return {name: float(value) for name, value in metrics.items()}
-
-    def _train_step(self, images, noise):
-        """One pass of G serves both updates: D learns from its images, then G learns from the updated D."""
-        g, d = self.generator, self.discriminator
-        with tf.GradientTape(watch_accessed_variables=False) as g_tape:
-            g_tape.watch([v.value for v in g.trainable_variables])
-            generated = g(noise, training=True)["output"]
-
-            with g_tape.stop_recording(), tf.GradientTape(watch_accessed_variables=False) as d_tape:
-                d_tape.watch([v.value for v in d.trainable_variables])
-                on_real = d(images, training=True)
-                on_generated = d(generated, training=True)
-                d_loss = self.loss.discriminator_loss(on_real, on_generated) + self._penalty(d)
-            with g_tape.stop_recording():
-                self._update(self._discriminator_optimizer, d_tape, d_loss, d.trainable_variables)
-
-            g_loss = self.loss.generator_loss(on_real, d(generated, training=True)) + self._penalty(g)
-        self._update(self._generator_optimizer, g_tape, g_loss, g.trainable_variables)
-        return {
-            "g_loss": g_loss,
-            "d_loss": d_loss,
-            "d_accuracy_on_generated": tf.reduce_mean(tf.cast(on_generated["predictions"] <= 0.5, tf.float32)),
-            "d_accuracy_on_real": tf.reduce_mean(tf.cast(on_real["predictions"] > 0.5, tf.float32)),
-        }
-
-    def _penalty(self, model):
-        return self._options.regularization_penalty * sum(model.losses) if model.losses else 0.0
-
-    def _update(self, optimizer, tape, loss, variables):
-        gradients = tape.gradient(loss, [v.value for v in variables])
-        if self._options.clip_gradient_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._options.clip_gradient_norm)
-        optimizer.apply(gradients, variables)
-
-    def generate(self, noise):
-        """Returns the images that G makes of latent vectors, as it would in a battle: float32 [N, D] in [0, 1]."""
-        return np.asarray(self.generator(noise, training=False)["output"])
-
-    def variables(self):
-        """Returns {name: variable}: everything that a training step reads or writes."""
-        named = training_state.name_variables(
-            {
-                "generator": self.generator.variables,
-                "discriminator": self.discriminator.variables,
-                "generator_optimizer": self._generator_optimizer.variables,
-                "discriminator_optimizer": self._discriminator_optimizer.variables,
-            }
-        )
-        known = {id(variable) for variable in named.values()}
-        # What else the traced step touches, such as the state of a random generator that no layer owns.
-        others = [variable for variable in self._step.graph.variables if id(variable) not in known]
-        return named | {f"other/{i:03}": variable for i, variable in enumerate(others)}
-
-    def unrepeatable_ops(self):
-        """Returns random operations whose state TensorFlow keeps to itself, so that no save can hold it."""
-        graph = self._step.graph.as_graph_def()
-        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-        stateful = ("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomShuffle", "Multinomial")
-        return sorted({node.op for node in nodes if node.op.startswith(stateful)})
+def _exporter(options, data, networks):
+    facts = {name: getattr(options, name) for name in ("generator_model", "discriminator_model", "seed")}
+    facts |= {"image_shape": list(data.shape), "latent_size": options.latent_size}
+    facts |= {"data_fingerprint": data.fingerprint}
+    with class_lookup.blaming("export with any batch size"):
+        return export_model.Exporter(networks.generator, networks.discriminator, networks.contest, facts)
 
 
-def make_optimizer(options):
-    """Returns a new Keras optimizer; TF1's names (AdamOptimizer, GradientDescentOptimizer) work as well."""
-    name = options.optimizer.removesuffix("Optimizer")
-    name = {"GradientDescent": "SGD", "RMSProp": "RMSprop"}.get(name, name)
-    optimizer_class = getattr(keras.optimizers, name, None)
-    if not inspect.isclass(optimizer_class) or name not in _optimizer_names():
-        raise InputError(
-            f"--optimizer={options.optimizer}: no such optimizer; there are: {', '.join(_optimizer_names())}"
-        )
-    settings = {"learning_rate": options.base_learning_rate}
-    if "beta_1" in inspect.signature(optimizer_class).parameters:
-        settings["beta_1"] = options.adam_beta1
-    return optimizer_class(**settings)
-
-
-def _optimizer_names():
-    optimizers = vars(keras.optimizers)
-    wrappers = ("Optimizer", "LossScaleOptimizer", "Muon")
-    return sorted(name for name, value in optimizers.items() if inspect.isclass(value) and name not in wrappers)
+def _restore(folder, networks):
+    """Loads the newest save into the networks and returns (its step, the number of pictures until then)."""
+    step = folder.saved_steps()[-1]
+    arrays = folder.load(step)
+    pictures_written = int(arrays.pop("pictures_written"))
+    training_state.assign(networks.variables(), arrays)
+    return step, pictures_written
 
 
 class _Run:
     """One session of a run: from the newest save to the end, a signal or a failure."""
 
-    def __init__(self, options, folder, data, trainer):
+    def __init__(self, options, folder, data, networks, exporter, first_step, pictures_written):
         self._options = options
         self._folder = folder
         self._data = data
-        self._trainer = trainer
+        self._networks = networks
+        self._exporter = exporter
+        self._variables = networks.variables()
         self._batches = readers.Batches(data, options.batch_size, options.seed)
-        self._variables = trainer.variables()
-        self._exporter = None
         self._signal = None
+        self._first_step = self._step = self._saved_step = first_step
+        self._exported_step = None
         by_epochs = max(1, options.num_epochs * len(data) // options.batch_size)
-        self._last_step = min(by_epochs, options.max_steps or by_epochs)
-        self._saved_step, pictures_written = self._restore()
-        self._step = self._saved_step
+        self._last_step = max(first_step, min(by_epochs, options.max_steps or by_epochs))
         self._log = training_log.TrainingLog(
             folder.path,
             storage.path(options.image_dir),
             data.shape,
             self._step,
-            max(self._last_step, self._step),
+            self._last_step,
             options.batch_size,
             pictures_written,
         )
-
-    def _restore(self):
-        """Loads the newest save and returns (its step, its number of pictures), or (0, 0)."""
-        steps = self._folder.saved_steps()
-        if not steps:
-            return 0, 0
-        arrays = self._folder.load(steps[-1])
-        pictures_written = int(arrays.pop("pictures_written"))
-        training_state.assign(self._variables, arrays)
-        return steps[-1], pictures_written
 
     def go(self):
         with self._log:
@@ -323,8 +212,9 @@ class _Run:
         self._say_goodbye()
 
     def _on_signal(self, number, _):
-        if self._signal is not None:  # a second Ctrl-C: the user does not want to wait
-            raise KeyboardInterrupt
+        name = signal.Signals(number).name
+        if self._signal is not None:  # the user does not want to wait
+            raise Interrupted(f"{name} again: stopped at once; {self._kept()}", number)
         self._signal = signal.Signals(number)
 
     def _loop(self):
@@ -333,11 +223,11 @@ class _Run:
             self._train_one_step()
             if self._wants_picture():
                 self._picture()
-            if self._step % self._options.export_model_steps == 0:
-                self._export()
             if time.monotonic() - save_time >= self._options.save_secs:
                 self._save()
                 save_time = time.monotonic()
+            if self._step % self._options.export_model_steps == 0:
+                self._export()
         self._save()
         if not self._wants_picture():  # a last one, after the save, so that a longer run draws over it
             self._picture()
@@ -351,15 +241,15 @@ class _Run:
         noise = random_noise_generator.generate_noise(
             options.batch_size, options.latent_size, seeds.generator(options.seed, "noise", step)
         )
-        metrics = self._trainer.step(self._batches[step], noise, learning_rate)
+        metrics = self._networks.step(self._batches[step], noise, learning_rate)
         for name in ("g_loss", "d_loss"):
             if not math.isfinite(metrics[name]):
-                raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}")
+                raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}; {_NAN_ADVICE}")
         self._step += 1
         self._log.step(self._step, metrics, learning_rate)
 
     def _kept(self):
-        return f"the save of step {self._saved_step} is kept; a lower --base_learning_rate or another loss may help"
+        return f"the save of step {self._saved_step} is kept" if self._saved_step else "nothing was saved yet"
 
     def _wants_picture(self):
         if not self._options.export_generated_images:
@@ -374,7 +264,7 @@ class _Run:
             return
         rng = seeds.generator(self._options.seed, "pictures")
         noise = random_noise_generator.generate_noise(16, self._options.latent_size, rng)
-        self._log.picture(self._step, self._trainer.generate(noise))
+        self._log.picture(self._step, self._networks.generate(noise))
         if self._options.histograms:
             self._log.histograms(self._step, self._variables)
 
@@ -384,22 +274,20 @@ class _Run:
         arrays = {name: variable.numpy() for name, variable in self._variables.items()}
         for name, array in arrays.items():
             if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
-                raise RunError(f"step {self._step}: {name} holds values that are not finite numbers; {self._kept()}")
+                raise RunError(
+                    f"step {self._step}: {name} holds values that are not finite numbers; {self._kept()}; {_NAN_ADVICE}"
+                )
         arrays["pictures_written"] = np.asarray(self._log.pictures_written)
         self._folder.save(self._step, arrays, self._options.keep_saves)
         self._saved_step = self._step
         self._log.flush()
 
     def _export(self):
-        if export_model.is_complete(self._folder.path, self._step):
-            return
-        if self._exporter is None:
-            facts = {name: getattr(self._options, name) for name in ("generator_model", "discriminator_model", "seed")}
-            facts |= {"image_shape": list(self._data.shape), "latent_size": self._options.latent_size}
-            facts |= {"data_fingerprint": self._data.fingerprint}
-            trainer = self._trainer
-            self._exporter = export_model.Exporter(trainer.generator, trainer.discriminator, trainer.contest, facts)
-        self._exporter.write(self._folder.path, self._step)
+        """Exports this step, unless that was done; an export found in the folder may be of other weights."""
+        untouched = self._step == self._first_step and export_model.is_complete(self._folder.path, self._step)
+        if self._step and self._step != self._exported_step and not untouched:
+            self._exporter.write(self._folder.path, self._step)
+        self._exported_step = self._step
 
     def _greet(self):
         count, options = len(self._data), self._options
@@ -410,7 +298,7 @@ class _Run:
             f"{start} in {options.train_dir}: {options.generator_model} and {options.discriminator_model} on {count} "
             f"images of {height}x{width}x{channels}, to step {self._last_step}, on the {device}"
         )
-        if ops := self._trainer.unrepeatable_ops():
+        if ops := self._networks.unrepeatable_ops():
             self._log.say(
                 f"warning: {', '.join(ops)} in the model draws random numbers that a resumed run cannot repeat; "
                 "use keras.random or a Keras layer"

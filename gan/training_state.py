@@ -7,8 +7,11 @@ needs no saving, because both are functions of the step (see `gan.readers.Batche
 
 import contextlib
 import dataclasses
+import fnmatch
 import io
 import re
+import zipfile
+import zlib
 
 import filelock
 import numpy as np
@@ -28,6 +31,7 @@ _OWN_FILES = (
     "train.log",
     "events.out.tfevents.*",
 )
+_MOVING = ".moving"  # in `previous/N/` until everything has arrived there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +66,23 @@ class RunFolder:
 
     def own_entries(self):
         """The entries of the folder that a run writes, whichever of them exist."""
-        if not self.path.exists():
-            return []
-        return sorted({entry for pattern in _OWN_FILES for entry in self.path.glob(pattern)}, key=str)
+        entries = list(self.path.iterdir()) if self.path.exists() else []
+        own = (entry for entry in entries if any(fnmatch.fnmatchcase(entry.name, name) for name in _OWN_FILES))
+        return sorted(own, key=str)
+
+    def tidy(self):
+        """Ends what a kill has left half done: a move to `previous/N/`, and temporary files."""
+        for place in self._entries("previous"):
+            if (place / _MOVING).exists():
+                self._finish_move(place)
+        for name in ("", "export", "resume", "eval"):
+            for entry in self._entries(name):
+                if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+                    entry.rmtree() if entry.is_dir() else entry.unlink()
+
+    def _entries(self, name):
+        folder = self.path / name
+        return list(folder.iterdir()) if folder.exists() else []
 
     def refuse_foreign_files(self):
         """Raises InputError where files that a run would overwrite lie there but were not written by one."""
@@ -83,23 +101,31 @@ class RunFolder:
         number = 1
         while (target := self.path / "previous" / str(number)).exists():
             number += 1
-        target.mkdir(parents=True)
-        # run.json goes last: with it still in place, a kill in between is repaired by the next call.
-        for entry in sorted(entries, key=lambda entry: entry.name == "run.json"):
-            storage.move(entry, target / entry.name)
+        storage.write_text(target / _MOVING, "")
+        self._finish_move(target)
         return target
+
+    def _finish_move(self, target):
+        for entry in self.own_entries():
+            storage.move(entry, target / entry.name)
+        (target / _MOVING).unlink()
 
     def options(self):
         """Returns `run.json`: {"options", "image_shape", "data_fingerprint", "data_count", "sessions"}."""
-        return storage.read_json(self.path / "run.json")
+        try:
+            run = storage.read_json(self.path / "run.json")
+            if not {"options", "image_shape", "data_fingerprint", "sessions"} <= set(run):
+                raise ValueError("entries are missing")
+            return run
+        except ValueError as error:
+            raise InputError(f"{self.path}/run.json is damaged ({error}); begin anew with --start_new_model") from None
 
     def record(self, run):
         storage.write_json(self.path / "run.json", {"gan_version": __version__, **run})
 
     def saved_steps(self):
         """Returns the steps with a resume file, oldest first."""
-        folder = self.path / "resume"
-        names = [file.name for file in folder.iterdir()] if folder.exists() else []
+        names = [entry.name for entry in self._entries("resume")]
         return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"step_(\d+)\.npz", name)))
 
     def save(self, step, arrays, keep):
@@ -124,7 +150,7 @@ class RunFolder:
         try:
             with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        except Exception as error:  # noqa: BLE001 - a damaged archive fails in many ways
+        except (ValueError, EOFError, LookupError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{file} is damaged ({error}); delete it to go on from the save before it") from None
 
     def _resume_file(self, step):

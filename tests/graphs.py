@@ -18,6 +18,7 @@ def tf1_checkpoint(folder, step=7, prefix="", global_step=True):
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tf.Graph().as_default():
+        v1.set_random_seed(0)
         yield
         if global_step:
             v1.train.get_or_create_global_step()

@@ -136,7 +136,7 @@ def test_a_run_on_other_images_needs_a_pattern(tmp_path, random_pixels):
     )
     train.train(options)
     assert evaluate(tmp_path / "run", eval_data_pattern=file)["images"] == 64
-    with pytest.raises(InputError, match="trained on images of 2x2x3, these are 28x28x1: give --eval_data_pattern"):
+    with pytest.raises(InputError, match="trained on files with images of 2x2x3: give --eval_data_pattern"):
         evaluate(tmp_path / "run")
 
 

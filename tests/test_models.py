@@ -77,11 +77,14 @@ def test_layers_in_lists_and_dicts_are_trained():
         ("BaseModel", "no such class|does not extend"),
         ("my_models.NoGenerator", "no such class; my_models has: BrokenGenerator"),
         ("my_models.NotAModel", "NotAModel does not extend BaseModel"),
-        ("no_such_module.X", "cannot import no_such_module: ModuleNotFoundError"),
+        ("no_such_module.X", "import of no_such_module failed: ModuleNotFoundError: No module named 'no_such_module'$"),
         ("my_models.TanhGenerator", r"TanhGenerator: images lie in .*tanh: map it with \(x \+ 1\) / 2"),
         ("my_models.SquareGenerator", r"shape \[4, 28, 28, 1\], not \[4, 784\]: flatten"),
         ("my_models.FixedBatchGenerator", r"shape \[128, 784\], not \[4, 784\]: the batch size seems to be fixed"),
-        ("my_models.BrokenGenerator", r"BrokenGenerator.run_model failed: AttributeError: .*my_models.py, line"),
+        (
+            "my_models.BrokenGenerator",
+            r"BrokenGenerator.run_model failed: AttributeError: .*'no_such_layer' \(.*my_models.py, line",
+        ),
         ("SampleDiscriminator", "run_model returned .*expected a dict with .*output"),
     ],
 )

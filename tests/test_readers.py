@@ -85,7 +85,7 @@ def test_the_flags_choose_the_reader(size, flags, tmp_path, random_pixels):
         ("", {"image_height": 50, "image_width": 50}, "no file pattern means the embedded 28x28 digits"),
         ("x", {"reader": "FaceReader", "use_mnist": True}, "fixes the image size"),
         ("x", {"reader": "ImageReader"}, "needs --image_height"),
-        ("x", {"reader": "NoReader"}, "no such class; gan.readers has: DigitsReader, FaceReader"),
+        ("x", {"reader": "NoReader"}, "no such class; gan.readers has: FaceReader, ImageReader"),
     ],
 )
 def test_flags_that_contradict_are_refused(pattern, flags, words):

@@ -5,12 +5,12 @@ import re
 import shlex
 
 import pytest
+from conftest import ROOT
 
 import gan.eval
 import gan.generate_and_discriminate
 import gan.linear_interpolation
 import gan.train
-from conftest import ROOT
 from gan import flags
 
 README = (ROOT / "README.md").read_text()

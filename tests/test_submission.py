@@ -1,5 +1,7 @@
 """The door of the arena: what it lets in, with the right numbers, and what it refuses, with the right words."""
 
+import os
+
 import graphs
 import numpy as np
 import pytest
@@ -306,3 +308,145 @@ def test_a_training_flag_with_a_default_is_let_in(tmp_path):
     with graphs.tf1_checkpoint(tmp_path):
         graphs.generator_of(body)
     assert door(tmp_path, spec.GENERATOR)(np.zeros((2, graphs.LATENT))).tolist() == [[0.5] * graphs.SIZE] * 2
+
+
+def a_function(meta, name):
+    """Adds an empty function and a call of it, on which the output waits; returns both."""
+    function = meta.graph_def.library.function.add()
+    function.signature.name = name
+    call = meta.graph_def.node.add(name=f"call_{name}", op="PartitionedCall")
+    call.attr["f"].func.name = name
+    next(node for node in meta.graph_def.node if node.op == "Sigmoid").input.append(f"^call_{name}")
+    return function, call
+
+
+def recursion_through_an_open_attribute(meta):
+    function, call = a_function(meta, "f")
+    call.attr["f"].func.attr["g"].func.name = "f"
+    function.node_def.add(name="call", op="PartitionedCall").attr["f"].placeholder = "g"
+
+
+def training_through_an_open_attribute(meta):
+    function, call = a_function(meta, "f")
+    call.attr["f"].func.attr["t"].b = True
+    function.node_def.add(name="norm", op="FusedBatchNormV3").attr["is_training"].placeholder = "t"
+
+
+def size_through_an_open_attribute(meta):
+    function, call = a_function(meta, "f")
+    call.attr["f"].func.attr["v"].tensor.dtype = tf.float32.as_datatype_enum
+    function.node_def.add(name="big", op="Const").attr["value"].placeholder = "v"
+
+
+def call_too_deep(meta):
+    for depth in range(80):
+        function, _ = a_function(meta, f"f{depth}")
+        node = function.node_def.add(name="call", op="PartitionedCall")
+        node.attr["f"].func.name = f"f{depth + 1}"
+    a_function(meta, "f80")
+
+
+def many_large_constants(meta):
+    for i in range(5):
+        declare_megabytes(meta, f"big{i}", 60_000_000)
+
+
+def declare_megabytes(meta, name, count):
+    node = meta.graph_def.node.add(name=name, op="Const")
+    node.attr["dtype"].type = tf.float32.as_datatype_enum
+    tensor = node.attr["value"].tensor
+    tensor.dtype = tf.float32.as_datatype_enum
+    tensor.tensor_shape.dim.add(size=count)
+    next(node for node in meta.graph_def.node if node.op == "Sigmoid").input.append(f"^{name}")
+
+
+def an_unknown_type(meta):
+    declare_megabytes(meta, "odd", 1)
+    next(node for node in meta.graph_def.node if node.name == "odd").attr["value"].tensor.dtype = 999
+
+
+def no_inputs(meta):
+    node = meta.graph_def.node.add(name="read", op="ReadVariableOp")
+    node.attr["dtype"].type = tf.float32.as_datatype_enum
+    next(node for node in meta.graph_def.node if node.op == "Sigmoid").input.append("^read")
+
+
+def a_very_long_number(meta):
+    next(node for node in meta.graph_def.node if node.op == "Sigmoid").input[0] += ":" + "1" * 5000
+
+
+def terminal_codes(meta):
+    node = meta.graph_def.node.add(name="\x1b[2Jwiped" + "x" * 5000, op="WriteFile")
+    next(node for node in meta.graph_def.node if node.op == "Sigmoid").input.append(f"^{node.name}")
+
+
+ATTACKS = {
+    recursion_through_an_open_attribute: "the attribute 'f' of PartitionedCall .* is left open to its caller",
+    training_through_an_open_attribute: "is left open to its caller",
+    size_through_an_open_attribute: "is left open to its caller",
+    call_too_deep: "function calls nest deeper than 64",
+    many_large_constants: "the constants take 1200000000 bytes",
+    an_unknown_type: "a file is damaged or malformed",
+    no_inputs: "uses a resource that is not a variable|damaged or malformed|cannot be built",
+    a_very_long_number: "cannot be built|damaged or malformed|used but not in the graph",
+    terminal_codes: r"the operation WriteFile \(\\x1b\[2Jwiped",
+}
+
+
+@pytest.mark.parametrize("change", ATTACKS, ids=lambda change: change.__name__)
+def test_an_attack_is_refused(change, tmp_path):
+    with graphs.tf1_checkpoint(tmp_path):
+        graphs.generator_of(graphs.linear)
+    edit_meta(tmp_path, change)
+    with pytest.raises(SubmissionError, match=ATTACKS[change]) as error:
+        door(tmp_path, spec.GENERATOR)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 2200
+
+
+def test_long_chains_of_handles_take_no_time(tmp_path):
+    """The work grows with the graph, not with its square; two thousand links once took five seconds."""
+    with graphs.tf1_checkpoint(tmp_path):
+        kernel = v1.get_variable("k", [graphs.LATENT, graphs.SIZE], use_resource=True)
+        handle = kernel.handle
+        for _ in range(20_000):
+            handle = tf.raw_ops.Identity(input=handle)
+        read = tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)
+        graphs.generator_of(lambda z: tf.sigmoid(z @ tf.reshape(read, [graphs.LATENT, graphs.SIZE])))
+    model = submission.load(storage.path(str(tmp_path)), spec.GENERATOR)
+    assert not [node for node in model.graph_def.node if node.op == "ReadVariableOp"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "linked folder", "binary"])
+def test_what_is_no_plain_file_is_refused(kind, tmp_path, tiny_run):
+    folder = tmp_path / "team"
+    if kind == "linked folder":
+        save_module(folder, nested)
+        (folder / "variables").rename(tmp_path / "other")
+        (folder / "variables").symlink_to(tmp_path / "other")
+        assert "is a link" in refused(folder)
+        return
+    with graphs.tf1_checkpoint(folder):
+        graphs.generator_of(graphs.linear)
+    name = "model.ckpt-7.meta" if kind == "pipe" else "checkpoint"
+    (folder / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    elif kind == "folder":
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_bytes(b"\xff\xfe\x00")
+    assert "is damaged" in refused(folder) if kind == "binary" else "is not a plain file" in refused(folder)
+
+
+def test_every_allowed_operation_exists_and_the_stateful_ones_are_known():
+    from tensorflow.python.framework import op_def_registry
+
+    from gan.arena import allowed_ops
+
+    definitions = {name: op_def_registry.get(name) for name in allowed_ops.ALLOWED}
+    assert not [name for name, definition in definitions.items() if definition is None]
+    assert {name for name, definition in definitions.items() if definition.is_stateful} == {
+        *("If", "While", "StatefulPartitionedCall", "RandomStandardNormal", "RandomUniform"),
+        *("VarHandleOp", "Variable", "VariableV2", "ReadVariableOp"),
+    }

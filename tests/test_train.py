@@ -13,7 +13,7 @@ import record_files
 from conftest import ROOT
 from PIL import Image
 
-from gan import pictures, storage, train, training_state
+from gan import pictures, storage, train, trainer, training_state
 from gan.errors import InputError, RunError
 
 STEP_LINE = re.compile(
@@ -277,7 +277,7 @@ def test_a_folder_is_trained_in_by_one_process_at_a_time(tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_save(tmp_path):
     train.train(options(tmp_path, max_steps=2))
     before = weights(tmp_path, 2)
-    with pytest.raises(RunError, match="step 3: g_loss is nan; the save of step 2 is kept"):
+    with pytest.raises(RunError, match="step 3: g_loss is nan; the save of step 2 is kept; a lower"):
         train.train(options(tmp_path, max_steps=9, label_loss="my_models.NanLoss"))
     assert newest_save(tmp_path) == 2
     assert_same(before, weights(tmp_path, 2))
@@ -325,11 +325,11 @@ def test_gradients_are_clipped_by_their_common_norm(tmp_path):
         settings = options(
             tmp_path, optimizer="GradientDescentOptimizer", base_learning_rate=1.0, clip_gradient_norm=clip
         )
-        trainer = train.Trainer(settings, (28, 28, 1))
-        before = [variable.numpy() for variable in trainer.discriminator.trainable_variables]
+        networks = trainer.Trainer(settings, (28, 28, 1))
+        before = [variable.numpy() for variable in networks.discriminator.trainable_variables]
         rng = np.random.default_rng(0)
-        trainer.step(rng.random((16, 784), np.float32), rng.random((16, 100), np.float32), 1.0)
-        after = [variable.numpy() for variable in trainer.discriminator.trainable_variables]
+        networks.step(rng.random((16, 784), np.float32), rng.random((16, 100), np.float32), 1.0)
+        after = [variable.numpy() for variable in networks.discriminator.trainable_variables]
         lengths[clip] = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before, strict=True)))
     assert lengths[0.25] == pytest.approx(0.25, rel=1e-3)
     assert lengths[0.0] > 0.3

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from gan.arena.subgraph import SubmissionError
+from gan.errors import first_line
 
 
 class Inference:
@@ -20,8 +21,8 @@ class Inference:
             with graph.as_default():
                 tf.graph_util.import_graph_def(model.graph_def, name="")
             self._input, self._output = (graph.get_tensor_by_name(name) for name in (model.input, model.output))
-        except (ValueError, KeyError, tf.errors.OpError) as error:
-            raise SubmissionError(f"{model.role.name}: the graph cannot be built ({_first_line(error)})") from None
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            raise SubmissionError(f"{model.role.name}: the graph cannot be built ({first_line(error)})") from None
         self._session = tf.compat.v1.Session(graph=graph)
 
     def input_size(self):
@@ -39,9 +40,5 @@ class Inference:
             return np.asarray(self._session.run(self._output, {self._input: batch}))
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise SubmissionError(
-                f"the {self._model.role.name} fails on a batch of shape {list(batch.shape)}: {_first_line(error)}"
+                f"the {self._model.role.name} fails on a batch of shape {list(batch.shape)}: {first_line(error)}"
             ) from None
-
-
-def _first_line(error):
-    return str(getattr(error, "message", error)).split("\n")[0][:300]

@@ -1,6 +1,7 @@
 """Plays one direction of a battle: one team's generator against the other team's discriminator."""
 
 import dataclasses
+import math
 import statistics
 import time
 
@@ -104,7 +105,8 @@ def _time_interleaved(calls):
             start = time.perf_counter()
             output = call()
             seconds[side].append(time.perf_counter() - start)
-            difference = float(np.max(np.abs(np.asarray(output, np.float64) - first)))
+            same_kind = output.shape == first.shape and output.dtype == first.dtype
+            difference = float(np.max(np.abs(output - first))) if same_kind else math.inf
             if not difference <= rules.REPEAT_TOLERANCE:
                 raise SubmissionError(
                     f"{side}: the same input gave outputs that differ by {difference:.2g}, at most "
