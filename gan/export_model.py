@@ -34,7 +34,8 @@ class Exporter:
             spec.DISCRIMINATOR: _inference(discriminator, "predictions", spec.DISCRIMINATOR, contest),
         }
         self._module = tf.Module()
-        self._module.variables_of_inference = _captured_variables(self._functions.values())
+        captured = [v for function in self._functions.values() for v in captured_variables(function.graph)]
+        self._module.variables_of_inference = list({id(variable): variable for variable in captured}.values())
         self._graph = _Tf1Graph(self._functions, self._module.variables_of_inference)
 
     def write(self, train_dir, step):
@@ -101,12 +102,13 @@ def _inference(model, key, role, contest):
     return tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
 
 
-def _captured_variables(functions):
-    """The variables that inference reads, each once, in the order of first use."""
-    variables = {}
-    for function in functions:
-        variables.update({id(variable): variable for variable in function.graph.variables})
-    return list(variables.values())
+def captured_variables(graph):
+    """Returns the variables that a traced function touches, in the order of their first use.
+
+    `graph.variables` alone has no order that a second process would repeat.
+    """
+    by_handle = {id(variable.handle): variable for variable in graph.variables}
+    return [by_handle[id(outer)] for outer, _ in graph.captures if id(outer) in by_handle]
 
 
 class _Tf1Graph:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan import class_lookup, losses, model_builder, spec, training_state
+from gan import class_lookup, export_model, losses, model_builder, spec, training_state
 from gan.errors import InputError
 
 
@@ -111,7 +111,9 @@ class Trainer:
         )
         known = {id(variable) for variable in named.values()}
         # What else the traced step touches, such as the state of a random generator that no layer owns.
-        others = [variable for variable in self._step.graph.variables if id(variable) not in known]
+        others = [
+            variable for variable in export_model.captured_variables(self._step.graph) if id(variable) not in known
+        ]
         return named | {f"other/{i:03}": variable for i, variable in enumerate(others)}
 
     def unrepeatable_ops(self):

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from gan.losses import BaseLoss
+from gan.losses import BaseLoss, CrossEntropyLoss
 from gan.models import BaseModel, SampleDiscriminator, SampleGenerator
 
 
@@ -83,3 +83,36 @@ class SquaredLoss(BaseLoss):
 
     def calculate_loss(self, predictions, labels):
         return keras.ops.mean((predictions - labels) ** 2)
+
+
+class VectorLoss(BaseLoss):
+    def calculate_loss(self, predictions, labels):
+        return (predictions - labels) ** 2
+
+
+class RaisingLoss(BaseLoss):
+    def calculate_loss(self, predictions, labels):
+        return predictions @ labels.no_such_attribute
+
+
+class SmoothedLoss(CrossEntropyLoss):
+    """Label smoothing by overriding the one method that teams know."""
+
+    def calculate_loss(self, predictions, labels):
+        return super().calculate_loss(predictions, 0.9 * labels)
+
+
+class WeightlessDiscriminator(BaseModel):
+    def create_model(self, **unused_params):
+        pass
+
+    def run_model(self, model_input, is_training=True):
+        logits = keras.ops.mean(model_input, axis=1, keepdims=True)
+        return {"logits": logits, "predictions": keras.ops.sigmoid(logits)}
+
+
+class FixedShapeGenerator(SampleGenerator):
+    """Works for the batch of training, not for any batch."""
+
+    def run_model(self, model_input, is_training=True):
+        return super().run_model(keras.ops.reshape(model_input, (model_input.shape[0] * 1, 100)))

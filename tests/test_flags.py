@@ -37,6 +37,7 @@ def test_values_have_their_types_and_defaults():
         ("--steps=0", "--steps=0: expected at least 1"),
         ("--rate=0", "--rate=0.0: expected more than 0 and at most 1"),
         ("--rate=nan", "--rate=nan: expected more than 0"),
+        ("--rate=inf", "--rate=inf: expected more than 0"),
         ("--kind=c", "expected one of a, b"),
         ("steps=3", "unexpected argument 'steps=3'"),
         ("--flagfile=/no/such/file", "/no/such/file"),

@@ -66,5 +66,9 @@ def test_hash_is_sha256_of_the_bytes(root):
 def test_unknown_schemes_and_empty_paths_are_refused():
     with pytest.raises(InputError, match="hdfs:// are not supported"):
         storage.path("hdfs://x/y")
+    with pytest.raises(InputError, match="s3:// are not supported"):
+        storage.path("s3://x/y")
     with pytest.raises(InputError, match="a path is empty"):
         storage.path("")
+    with pytest.raises(InputError, match="local paths cannot begin with /ram"):
+        storage.path("/ram/data")

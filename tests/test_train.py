@@ -63,11 +63,13 @@ def test_submission_json_tells_where_the_models_come_from(tiny_run):
     assert (facts["step"], facts["seed"], facts["latent_size"]) == (6, 0, 100)
 
 
-def test_tensorboard_shows_curves_and_pictures(tiny_run):
+def test_tensorboard_shows_curves_and_pictures(tmp_path):
     from tensorboard.backend.event_processing import event_accumulator
 
-    events = event_accumulator.EventAccumulator(str(tiny_run[0])).Reload()
-    assert "generated" in events.Tags()["tensors"]
+    train.train(options(tmp_path, max_steps=20))
+    events = event_accumulator.EventAccumulator(str(tmp_path / "run")).Reload()
+    assert {"generated", "g_loss", "d_loss", "d_accuracy_on_real", "learning_rate"} <= set(events.Tags()["tensors"])
+    assert [event.step for event in events.Tensors("g_loss")] == [10, 20]
 
 
 def test_training_learns(tmp_path):
@@ -154,6 +156,10 @@ def test_killed_at_random_moments_the_weights_are_the_same_bits(tmp_path):
     assert kills >= 2
     assert spawn(tmp_path / "killed", steps).wait() == 0
     assert_same(weights(tmp_path / "whole", steps), weights(tmp_path / "killed", steps))
+    hashes = [
+        json.loads((tmp_path / name / "run" / "submission.json").read_text())["sha256"] for name in ("whole", "killed")
+    ]
+    assert hashes[0] == hashes[1], "the submissions are the same bytes"
     pictures_of = [sorted((tmp_path / name / "pictures").iterdir()) for name in ("whole", "killed")]
     for one, other in zip(*pictures_of, strict=True):
         assert one.read_bytes() == other.read_bytes(), other
@@ -385,3 +391,141 @@ def test_the_command_explains_mistakes_without_a_traceback(command, tmp_path):
         assert done.stderr.startswith("error: ")
         assert words in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"generator_model": "NoSuchModel"},
+        {"label_loss": "NoSuchLoss"},
+        {"optimizer": "NoSuchOptimizer"},
+        {"discriminator_model": "my_models.LogitDiscriminator"},
+    ],
+)
+def test_a_mistake_leaves_no_trace(mistake, tmp_path):
+    """Neither in a new folder nor in that of a run, not even with --start_new_model."""
+    with pytest.raises(InputError):
+        train.train(options(tmp_path, **mistake))
+    train.train(options(tmp_path, max_steps=2))
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    for start_new_model in (False, True):
+        with pytest.raises(InputError):
+            train.train(options(tmp_path, start_new_model=start_new_model, **mistake))
+    assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"label_loss": "my_models.VectorLoss"}, r"VectorLoss returned a loss of shape \(16, 1\), not a scalar"),
+        ({"label_loss": "my_models.RaisingLoss"}, r"the training step failed: AttributeError.*my_models.py, line"),
+        (
+            {"generator_model": "my_models.FixedShapeGenerator"},
+            r"export with any batch size failed: TypeError.*my_models.py, line",
+        ),
+    ],
+)
+def test_a_mistake_in_a_teams_code_is_named_before_training(settings, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        train.train(options(tmp_path, **settings))
+    assert newest_save(tmp_path) == 0
+
+
+def test_a_loss_is_changed_by_its_one_method(tmp_path):
+    found = []
+    for loss in ("CrossEntropyLoss", "my_models.SmoothedLoss"):
+        train.train(options(tmp_path / loss, label_loss=loss))
+        found.append(weights(tmp_path / loss, 3)["discriminator/000/kernel"])
+    assert not np.array_equal(*found)
+
+
+def test_a_network_without_weights_is_allowed(tmp_path):
+    train.train(options(tmp_path, discriminator_model="my_models.WeightlessDiscriminator"))
+    assert newest_save(tmp_path) == 3
+
+
+def test_an_export_of_other_weights_is_written_again(tmp_path):
+    """The newest save is lost and the same step is reached with another learning rate."""
+    train.train(options(tmp_path, max_steps=4))
+    (tmp_path / "run" / "resume" / "step_4.npz").unlink()
+    train.train(options(tmp_path, max_steps=4, base_learning_rate=0.1))
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(tmp_path / "run" / "model.ckpt-4"))
+    saved = weights(tmp_path, 4)["generator/000/kernel"]
+    (name,) = [key for key, shape in reader.get_variable_to_shape_map().items() if tuple(shape) == saved.shape]
+    np.testing.assert_array_equal(reader.get_tensor(name), saved)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+def kill_at(monkeypatch, module, name, call):
+    """Makes the call-th call of a function end the process, as it were."""
+    calls = iter(range(1, 1000))
+    original = getattr(module, name)
+
+    def function(*args, **kwargs):
+        if next(calls) == call:
+            raise Killed
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, function)
+
+
+@pytest.mark.parametrize("call", range(1, 8))
+def test_a_move_aside_that_is_killed_is_finished(call, tmp_path, monkeypatch):
+    train.train(options(tmp_path, max_steps=2))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, storage, "move", call)
+        train.train(options(tmp_path, max_steps=1, start_new_model=True))
+    train.train(options(tmp_path, max_steps=1))
+    aside = tmp_path / "run" / "previous" / "1"
+    names = {"run.json", "checkpoint", "submission.json", "model.ckpt-2.meta", "export", "resume", "train.log"}
+    assert names <= {entry.name for entry in aside.iterdir()}
+    assert [entry.name for entry in (tmp_path / "run" / "previous").iterdir()] == ["1"]
+    assert newest_save(tmp_path) == 1
+    assert not (tmp_path / "run" / "model.ckpt-2.meta").exists()
+
+
+@pytest.mark.parametrize("call", range(1, 11))
+def test_an_export_that_is_killed_leaves_a_whole_submission(call, tmp_path, monkeypatch):
+    from gan import spec
+    from gan.arena import submission
+
+    train.train(options(tmp_path, max_steps=2))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, storage, "copy_file", call)
+        train.train(options(tmp_path, max_steps=3))
+    run = tmp_path / "run"
+    assert submission.load(storage.path(str(run)), spec.GENERATOR).origin in ("model.ckpt-2", "model.ckpt-3")
+    if (run / "submission.json").exists():
+        facts = json.loads((run / "submission.json").read_text())
+        assert all(storage.sha256(storage.path(str(run / name))) == digest for name, digest in facts["sha256"].items())
+    train.train(options(tmp_path, max_steps=3))
+    assert json.loads((run / "submission.json").read_text())["step"] == 3
+    assert json.loads((run / "export" / "step_3" / "submission.json").read_text())["step"] == 3
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_a_folder_name_may_hold_wildcard_characters(tmp_path):
+    folder = tmp_path / "run[1]*?"
+    train.train(options(folder, max_steps=2))
+    train.train(options(folder, max_steps=1, start_new_model=True))
+    assert (folder / "run" / "previous" / "1" / "run.json").exists()
+
+
+def test_a_damaged_record_of_a_run_is_named(tmp_path):
+    train.train(options(tmp_path, max_steps=1))
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run.json is damaged .*begin anew with --start_new_model"):
+        train.train(options(tmp_path, max_steps=2))
+
+
+def test_histograms_show_every_variable(tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    train.train(options(tmp_path, max_steps=1, histograms=True, export_image_steps=1))
+    tags = event_accumulator.EventAccumulator(str(tmp_path / "run")).Reload().Tags()["tensors"]
+    assert {"generator/000/kernel", "discriminator/000/kernel"} <= set(tags)
