@@ -17,7 +17,7 @@ def find(name, home, base, flag):
 
     Args:
       name: "DCGANGenerator", looked up in `home`, or "my_models.MyGenerator".
-      home: the package's module for this kind of class.
+      home: the name of the package's module for this kind of class, "gan.models".
       base: the class that it must extend.
       flag: the flag's name, for messages.
 
@@ -25,12 +25,12 @@ def find(name, home, base, flag):
       InputError: there is no such module or class, or it does not extend `base`.
     """
     module_name, _, class_name = name.rpartition(".")
-    module = _import(module_name, flag) if module_name else home
+    module = _import(module_name or home, flag)
     found = getattr(module, class_name, None)
     if inspect.isclass(found) and issubclass(found, base) and found is not base:
         return found
     known = ", ".join(sorted(names_in(module, base))) or "none"
-    if inspect.isclass(found):
+    if inspect.isclass(found) and found is not base:
         raise InputError(
             f"--{flag}={name}: {class_name} does not extend {base.__name__}; {module.__name__} has: {known}"
         )
@@ -73,5 +73,5 @@ class blaming:
         return self
 
     def __exit__(self, kind, error, trace):
-        if isinstance(error, Exception) and not isinstance(error, (InputError, OSError)):
+        if isinstance(error, (Exception, SystemExit)) and not isinstance(error, (InputError, OSError)):
             raise InputError(f"{self._method} failed: {error_line(error)}") from error

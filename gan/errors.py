@@ -25,6 +25,6 @@ class Interrupted(Exception):
 
 def first_line(error):
     """Returns the first telling line of an error's text; TensorFlow's and Keras's go on for pages."""
-    text = re.sub(r"\x1b\[\d*m", "", str(getattr(error, "message", None) or error))
+    text = re.sub(r"\x1b\[\d*m|\{\{.*?\}\} ?", "", str(getattr(error, "message", None) or error))
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("Exception encountered when")]
     return lines[0][:300] if lines else type(error).__name__

@@ -90,7 +90,7 @@ class _Evaluation:
         self._data = _read_fitting(options, run)
         self._contest = spec.ContestSpec(*run["image_shape"], run["options"]["latent_size"])
         loss = options.label_loss or run["options"]["label_loss"]
-        self._loss = class_lookup.find(loss, losses, losses.BaseLoss, "label_loss")()
+        self._loss = class_lookup.find(loss, "gan.losses", losses.BaseLoss, "label_loss")()
         self._generator, self._discriminator = model_builder.build_pair(
             _same_as_run(options, run, "generator_model"),
             _same_as_run(options, run, "discriminator_model"),

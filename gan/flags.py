@@ -212,13 +212,18 @@ def run(command, options_class, argv=None):
         code = _fail(error, 2)
     except RunError as error:
         code = _fail(error, 1)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        code = _fail(f"{error.filename}: {error.strerror}; name another file or folder", 2)
+    except MemoryError as error:
+        code = _fail(f"not enough memory ({error}); a smaller --batch_size or --feature_size needs less", 1)
     except outside as error:
         code = _fail(" ".join(str(getattr(error, "message", error)).split()), 1)
     except Interrupted as end:
         print(end, file=sys.stderr)
         code = end.exit_code
     except KeyboardInterrupt:
-        code = _fail("interrupted", 128 + signal.SIGINT)
+        print("interrupted", file=sys.stderr)
+        code = 128 + signal.SIGINT
     sys.exit(code)
 
 

@@ -99,7 +99,13 @@ def _contest(options, generator, discriminator):
     shape = options.image_shape
     if shape is None and discriminator.input_size():
         shape = spec.spec_for_image_size(discriminator.input_size()).image_shape
-    return spec.ContestSpec(*(shape or spec.ContestSpec().image_shape), latent_size)
+    contest = spec.ContestSpec(*(shape or spec.ContestSpec().image_shape), latent_size)
+    if discriminator.input_size() not in (None, contest.image_size):
+        raise InputError(
+            f"{options.D_train_dir}: the discriminator takes images of {discriminator.input_size()} numbers, those of "
+            f"this battle have {contest.image_size} ({contest})"
+        )
+    return contest
 
 
 def _draw_reals(options, contest):

@@ -10,6 +10,7 @@ if not __package__:  # `python gan/linear_interpolation.py` works like `python -
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import dataclasses
+import math
 
 import numpy as np
 from etils import epy
@@ -44,16 +45,28 @@ def linear_interpolation(options):
     Raises:
       InputError: the submission cannot be used.
     """
-    generator = inference.Inference(submission.load(storage.path(options.train_dir), spec.GENERATOR))
+    folder = storage.path(options.train_dir)
+    generator = inference.Inference(submission.load(folder, spec.GENERATOR))
     latent_size = generator.input_size() or random_noise_generator.get_dim()
     corners = random_noise_generator.generate_noise(4, latent_size, seeds.generator(options.seed, "corners"))
     images = generator(latent_grid(corners, options.interpolation, _SIDE))
-    shape = options.image_shape or spec.spec_for_image_size(images.size // _SIDE**2).image_shape
+    shape = options.image_shape or _shape(folder, images.size // _SIDE**2)
     if fault := spec.image_fault(images, _SIDE**2, spec.ContestSpec(*shape, latent_size)):
         raise InputError(f"{options.train_dir}: {fault}")
     target = storage.path(options.output_file)
     pictures.save_png(target, pictures.grid(images, shape, _SIDE))
     print(f"written: {target}")
+
+
+def _shape(folder, image_size):
+    """The shape that a submission of ours states, where it fits; else a square."""
+    try:
+        shape = storage.read_json(folder / "submission.json")["image_shape"]
+        if len(shape) == 3 and math.prod(shape) == image_size:
+            return tuple(int(size) for size in shape)
+    except (OSError, ValueError, LookupError, TypeError):
+        pass  # a stranger's file, or none
+    return spec.spec_for_image_size(image_size).image_shape
 
 
 def latent_grid(corners, interpolation, side):

@@ -29,7 +29,7 @@ def build_pair(generator_name, discriminator_name, contest, feature_size, seed):
 
 
 def _create(name, flag, contest, feature_size, seed):
-    model_class = class_lookup.find(name, models, models.BaseModel, flag)
+    model_class = class_lookup.find(name, "gan.models", models.BaseModel, flag)
     # Layers made without a seed of their own take one from this global generator.
     keras.utils.set_random_seed(seeds.derive(seed, flag) % 2**32)
     with class_lookup.blaming(f"{model_class.__name__}.create_model"):
@@ -44,6 +44,9 @@ def _check_generator(generator, noise, contest):
         fault = spec.image_fault(images, len(noise), contest)
         if fault:
             raise InputError(f"{type(generator).__name__}: {fault}")
+    fewer = np.asarray(_outputs(generator, noise[:-1], False, {"output"})["output"])
+    if fault := spec.image_fault(fewer, len(noise) - 1, contest):
+        raise InputError(f"{type(generator).__name__}: {fault}")
     return images
 
 

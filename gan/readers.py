@@ -122,7 +122,7 @@ def _choose(options):
     if options.reader and options.reader != "ImageReader":
         if shape is not None:
             raise InputError(f"--reader={options.reader} fixes the image size; leave out --use_mnist and --image_*")
-        return class_lookup.find(options.reader, sys.modules[__name__], BaseReader, "reader")()
+        return class_lookup.find(options.reader, "gan.readers", BaseReader, "reader")()
     if options.use_mnist:
         return MnistReader()
     if shape is not None:

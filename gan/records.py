@@ -22,6 +22,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 _CHUNK = 256  # records parsed at once
+_FRAME = 16  # bytes around each record: its length and two checksums
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 
 
@@ -127,7 +128,8 @@ def read(patterns, shape, *, with_labels=False, num_readers=8, cache_mb=1024, ma
             builder.append(pixels, labels)
             bar.update(len(pixels))
     if not builder.count:
-        raise InputError(f"{patterns}: {len(files)} file(s) hold no usable record")
+        first = f"; the first bad record: {bad[0]}" if bad else ""
+        raise InputError(f"{patterns}: {len(files)} file(s) hold no usable record{first}")
     return builder.finish(tuple(bad))
 
 
@@ -191,11 +193,14 @@ def _raw_chunks(file):
     with file.open("rb") as head:
         compression = "GZIP" if head.read(3) == _GZIP_MAGIC else ""
     dataset = tf.data.TFRecordDataset(str(file), compression)
-    first = 0
+    first, size = 0, 0
     try:
         for serialized in dataset.batch(_CHUNK).as_numpy_iterator():
             yield _Chunk(file, first, serialized)
             first += len(serialized)
+            size += sum(len(record) + _FRAME for record in serialized)
+        if not compression and size != file.stat().length:  # TensorFlow takes a piece of a header for the end
+            yield _Chunk(file, first, [], f"{file}: record {first} is cut short: the file is truncated")
     except tf.errors.OpError:
         # The batch that holds the break was lost with it: read its records one by one to name the broken one.
         yield _until_the_break(file, first, dataset.skip(first))
@@ -209,7 +214,7 @@ def _until_the_break(file, first, dataset):
     except tf.errors.OpError as error:
         fault = (
             f"{file}: record {first + len(serialized)} cannot be read ({first_line(error)}): "
-            "the file is truncated, damaged or not a TFRecord file"
+            "the file is truncated, damaged or not a TFRecord file, and what follows in it is lost"
         )
         return _Chunk(file, first, serialized, fault)
     return _Chunk(file, first, serialized)

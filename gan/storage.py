@@ -118,9 +118,13 @@ def _replacing(target):
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.tmp"
     temporary.unlink(missing_ok=True)  # left by a kill; some remote file systems would append to it
-    with temporary.open("wb") as writer:
-        yield writer
-    temporary.replace(target)
+    try:
+        with temporary.open("wb") as writer:
+            yield writer
+        temporary.replace(target)
+    except OSError:  # a full disk needs the space
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def publish_folder(source, target, last):

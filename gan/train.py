@@ -58,7 +58,7 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     keep_saves: int = flag(3, "newest resume files to keep; exports are all kept", lower=1)
     export_generated_images: bool = flag(True, "write pictures of 16 generated images, and a film of them")
     export_image_steps: int = flag(100, "steps between pictures; 0: one each epoch", lower=0)
-    image_dir: str = flag("out/", "folder for the pictures")
+    image_dir: str = flag("", "folder for the pictures; empty: train_dir/images")
     histograms: bool = flag(False, "show every variable's distribution in TensorBoard, with each picture")
     deterministic: bool | None = flag(None, "the same seed gives the same bits; default: yes on a CPU, no on a GPU")
     log_device_placement: bool = flag(False, "print the device of every operation")
@@ -94,13 +94,13 @@ def train(options):
     folder.refuse_foreign_files()
     _make_deterministic(options)
     if options.dry_run:
-        _dry_run(options)
+        _dry_run(folder, options)
         return
     with folder.lock():
         folder.tidy()
         # Whatever can be refused is refused before the folder changes.
         data = readers.read(options, options.train_data_pattern, "train")
-        goes_on = bool(folder.saved_steps()) and not options.start_new_model
+        goes_on = _goes_on(folder, options)
         record = _record(folder, options, data, goes_on)
         networks = trainer.Trainer(options, data.shape)
         exporter = _exporter(options, data, networks)
@@ -111,6 +111,20 @@ def train(options):
         _Run(options, folder, data, networks, exporter, *start).go()
 
 
+def _goes_on(folder, options):
+    """Whether this is a session of the run in the folder; refuses to train over exports that cannot be gone on from."""
+    if options.start_new_model:
+        return False
+    if folder.saved_steps():
+        return True
+    if (folder.path / "checkpoint").exists():
+        raise InputError(
+            f"--train_dir={options.train_dir} holds a submission but no save in resume/ to go on from: "
+            "--start_new_model moves it aside, or choose another folder"
+        )
+    return False
+
+
 def _make_deterministic(options):
     on_cpu = not tf.config.list_physical_devices("GPU")
     if options.deterministic if options.deterministic is not None else on_cpu:
@@ -118,10 +132,12 @@ def _make_deterministic(options):
     tf.debugging.set_log_device_placement(options.log_device_placement)
 
 
-def _dry_run(options):
+def _dry_run(folder, options):
     for name, value in dataclasses.asdict(options).items():
         print(f"--{name}={value}")
-    networks = trainer.Trainer(options, readers.read(options, options.train_data_pattern, "train").shape)
+    data = readers.read(options, options.train_data_pattern, "train")
+    _record(folder, options, data, _goes_on(folder, options))
+    networks = trainer.Trainer(options, data.shape)
     networks.generator.summary()
     networks.discriminator.summary()
 
@@ -142,6 +158,8 @@ def _record(folder, options, data, goes_on):
     facts = ("image_shape", "data_fingerprint")
     fixed |= training_state.changes(before, {name: now[name] for name in facts})
     if fixed:
+        if "data_fingerprint" in fixed:
+            fixed["the data of --train_data_pattern (its fingerprint)"] = fixed.pop("data_fingerprint")
         differences = "; ".join(f"{name} was {old}, is now {new}" for name, (old, new) in fixed.items())
         raise InputError(
             f"the run in --train_dir={options.train_dir} cannot go on with these changes: {differences}. "
@@ -186,7 +204,7 @@ class _Run:
         self._last_step = max(first_step, min(by_epochs, options.max_steps or by_epochs))
         self._log = training_log.TrainingLog(
             folder.path,
-            storage.path(options.image_dir),
+            storage.path(options.image_dir) if options.image_dir else folder.path / "images",
             data.shape,
             self._step,
             self._last_step,
@@ -227,6 +245,7 @@ class _Run:
                 self._save()
                 save_time = time.monotonic()
             if self._step % self._options.export_model_steps == 0:
+                self._save()  # what can be handed over can also be gone on from
                 self._export()
         self._save()
         if not self._wants_picture():  # a last one, after the save, so that a longer run draws over it

@@ -21,7 +21,7 @@ class Trainer:
     def __init__(self, options, image_shape):
         self._options = options
         self.contest = spec.ContestSpec(*image_shape, options.latent_size)
-        self.loss = class_lookup.find(options.label_loss, losses, losses.BaseLoss, "label_loss")()
+        self.loss = class_lookup.find(options.label_loss, "gan.losses", losses.BaseLoss, "label_loss")()
         self.generator, self.discriminator = model_builder.build_pair(
             options.generator_model, options.discriminator_model, self.contest, options.feature_size, options.seed
         )
@@ -145,5 +145,5 @@ def make_optimizer(options):
 
 def _optimizer_names():
     optimizers = vars(keras.optimizers)
-    wrappers = ("Optimizer", "LossScaleOptimizer", "Muon")
+    wrappers = ("Optimizer", "LossScaleOptimizer", "Muon", "MultiOptimizer", "OptimizerMap")
     return sorted(name for name, value in optimizers.items() if inspect.isclass(value) and name not in wrappers)

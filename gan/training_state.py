@@ -28,6 +28,7 @@ _OWN_FILES = (
     "export",
     "resume",
     "eval",
+    "images",
     "train.log",
     "events.out.tfevents.*",
 )
@@ -113,12 +114,16 @@ class RunFolder:
     def options(self):
         """Returns `run.json`: {"options", "image_shape", "data_fingerprint", "data_count", "sessions"}."""
         try:
+            if not self.has_run():
+                raise ValueError("there is none")
             run = storage.read_json(self.path / "run.json")
             if not {"options", "image_shape", "data_fingerprint", "sessions"} <= set(run):
                 raise ValueError("entries are missing")
             return run
         except ValueError as error:
-            raise InputError(f"{self.path}/run.json is damaged ({error}); begin anew with --start_new_model") from None
+            raise InputError(
+                f"{self.path}/run.json cannot be used ({error}); begin anew in another --train_dir"
+            ) from None
 
     def record(self, run):
         storage.write_json(self.path / "run.json", {"gan_version": __version__, **run})

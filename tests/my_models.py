@@ -116,3 +116,15 @@ class FixedShapeGenerator(SampleGenerator):
 
     def run_model(self, model_input, is_training=True):
         return super().run_model(keras.ops.reshape(model_input, (model_input.shape[0] * 1, 100)))
+
+
+class ConstantGenerator(SampleGenerator):
+    """Passes a check that tries one batch size alone."""
+
+    def run_model(self, model_input, is_training=True):
+        return {"output": super().run_model(keras.ops.ones((4, 100)))["output"]}
+
+
+class ExitingGenerator(SampleGenerator):
+    def run_model(self, model_input, is_training=True):
+        raise SystemExit(0)

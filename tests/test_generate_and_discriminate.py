@@ -140,3 +140,17 @@ def test_the_command(command, tiny_run, tmp_path):
     done = command("generate_and_discriminate", *flags_, f"--G_train_dir={tmp_path}")
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path} holds no submission")
+
+
+def test_a_discriminator_of_another_size_is_named(tiny_run, tmp_path):
+    with pytest.raises(
+        InputError, match="the discriminator takes images of 784 numbers, those of this battle have 2500"
+    ):
+        battle(tiny_run, tmp_path, image_height=50, image_width=50)
+
+
+def test_the_result_says_which_files_played(tiny_run, tmp_path):
+    played = battle(tiny_run, tmp_path)["submissions"]["generator"]
+    assert played["origin"] == "model.ckpt-6"
+    meta = storage.path(str(tiny_run[0] / "model.ckpt-6.meta"))
+    assert played["sha256"]["model.ckpt-6.meta"] == storage.sha256(meta)

@@ -53,3 +53,12 @@ def test_images_of_another_size_than_the_flags_say_are_refused(tmp_path):
     size = {"image_height": 2, "image_width": 3, "image_channels": 3}
     interpolation.linear_interpolation(interpolation.InterpolationOptions(**size, **settings))
     assert Image.open(tmp_path / "x.png").size == (30, 20)
+
+
+def test_the_shape_that_a_submission_states_is_used(tmp_path):
+    with graphs.tf1_checkpoint(tmp_path):
+        graphs.generator_of(lambda z: graphs.linear(z, 18))
+    (tmp_path / "submission.json").write_text('{"image_shape": [2, 3, 3]}')
+    settings = {"train_dir": str(tmp_path), "output_file": str(tmp_path / "x.png")}
+    interpolation.linear_interpolation(interpolation.InterpolationOptions(**settings))
+    assert Image.open(tmp_path / "x.png").size == (30, 20)

@@ -74,7 +74,9 @@ def test_layers_in_lists_and_dicts_are_trained():
     "generator, words",
     [
         ("NoGenerator", "no such class; gan.models has: DCGANDiscriminator, DCGANGenerator, SampleDiscriminator"),
-        ("BaseModel", "no such class|does not extend"),
+        ("BaseModel", "--generator_model=BaseModel: no such class"),
+        ("my_models.ConstantGenerator", r"shape \[4, 784\], not \[3, 784\]: the batch size seems to be fixed"),
+        ("my_models.ExitingGenerator", "run_model failed: SystemExit"),
         ("my_models.NoGenerator", "no such class; my_models has: BrokenGenerator"),
         ("my_models.NotAModel", "NotAModel does not extend BaseModel"),
         ("no_such_module.X", "import of no_such_module failed: ModuleNotFoundError: No module named 'no_such_module'$"),

@@ -142,3 +142,20 @@ def test_fingerprints_tell_data_apart(random_pixels):
         records.from_arrays(pixels, SHAPE, np.zeros(6)).fingerprint,
     }
     assert len(prints) == 4
+
+
+@pytest.mark.parametrize("rest", [5, 9, 11])
+def test_a_file_cut_inside_a_header_is_truncated_too(rest, tmp_path, random_pixels):
+    file = tmp_path / "f"
+    record_files.write_images(file, random_pixels(4, 20))
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole[:rest])
+    with pytest.raises(InputError, match=r"record 4 (is cut short|cannot be read).*truncated"):
+        records.read(str(file), SHAPE)
+    assert len(records.read(str(file), SHAPE, max_bad_records=1)) == 4
+
+
+def test_where_nothing_is_left_the_first_fault_is_told(tmp_path):
+    file = record_files.write(tmp_path / "f", [record_files.example(range(3))] * 3)
+    with pytest.raises(InputError, match=r"no usable record; the first bad record: .*record 0 has 3 pixel values"):
+        records.read(file, SHAPE, max_bad_records=9)

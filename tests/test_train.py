@@ -214,7 +214,7 @@ def test_a_changed_flag_that_would_change_the_run_is_refused(change, words, begu
 def test_other_data_is_refused(begun, tmp_path, random_pixels):
     file = record_files.write_images(tmp_path / "f", random_pixels(20, 784))
     small = {"image_height": 28, "image_width": 28}
-    with pytest.raises(InputError, match=r"data_fingerprint was .*, is now"):
+    with pytest.raises(InputError, match=r"the data of --train_data_pattern \(its fingerprint\) was .*, is now"):
         train.train(options(begun, train_data_pattern=file, **small))
     file = record_files.write_images(tmp_path / "g", random_pixels(20, 64))
     with pytest.raises(InputError, match=r"image_shape was \[28, 28, 1\], is now \[8, 8, 1\]"):
@@ -519,7 +519,7 @@ def test_a_folder_name_may_hold_wildcard_characters(tmp_path):
 def test_a_damaged_record_of_a_run_is_named(tmp_path):
     train.train(options(tmp_path, max_steps=1))
     (tmp_path / "run" / "run.json").write_text("{")
-    with pytest.raises(InputError, match=r"run.json is damaged .*begin anew with --start_new_model"):
+    with pytest.raises(InputError, match=r"run.json cannot be used .*begin anew in another --train_dir"):
         train.train(options(tmp_path, max_steps=2))
 
 
@@ -529,3 +529,45 @@ def test_histograms_show_every_variable(tmp_path):
     train.train(options(tmp_path, max_steps=1, histograms=True, export_image_steps=1))
     tags = event_accumulator.EventAccumulator(str(tmp_path / "run")).Reload().Tags()["tensors"]
     assert {"generator/000/kernel", "discriminator/000/kernel"} <= set(tags)
+
+
+def test_an_export_can_be_gone_on_from(tmp_path, monkeypatch):
+    """A kill soon after an export, long before the next save by the clock."""
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(patch, trainer.Trainer, "step", 4)
+        train.train(options(tmp_path, max_steps=9, export_model_steps=3, save_secs=1000.0))
+    assert newest_save(tmp_path) == 3
+
+
+def test_a_submission_without_a_save_is_not_trained_over(tmp_path):
+    import shutil
+
+    train.train(options(tmp_path, max_steps=2))
+    shutil.rmtree(tmp_path / "run" / "resume")
+    with pytest.raises(InputError, match="holds a submission but no save in resume/ to go on from: --start_new_model"):
+        train.train(options(tmp_path, max_steps=1))
+    train.train(options(tmp_path, max_steps=1, start_new_model=True))
+    assert (tmp_path / "run" / "previous" / "1" / "model.ckpt-2.meta").exists()
+
+
+def test_pictures_belong_to_their_run(tmp_path):
+    train.train(options(tmp_path, max_steps=2, image_dir=""))
+    train.train(options(tmp_path, max_steps=1, image_dir="", start_new_model=True, seed=1))
+    assert (tmp_path / "run" / "images" / "training.gif").exists()
+    assert (tmp_path / "run" / "previous" / "1" / "images" / "000.png").exists()
+
+
+def test_a_dry_run_refuses_what_the_run_would(begun):
+    with pytest.raises(InputError, match="--batch_size was 16, is now 64"):
+        train.train(options(begun, batch_size=64, dry_run=True))
+
+
+@pytest.mark.parametrize("flag", ["--train_dir", "--image_dir"])
+def test_a_file_where_a_folder_should_be_is_a_mistake(flag, command, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    flags = [f"--train_dir={tmp_path}/run", "--max_steps=1", f"{flag}={tmp_path}/file"]
+    done = command("train", *flags)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"{tmp_path}/file" in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"

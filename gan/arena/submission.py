@@ -185,4 +185,5 @@ def _blaming_checkpoint(prefix):
     try:
         yield
     except (tf.errors.OpError, RuntimeError, *_MALFORMED) as error:
-        raise SubmissionError(f"the checkpoint {prefix.name} cannot be read ({first_line(error)})") from None
+        reason = first_line(error).replace(f"{prefix.parent}/", "")  # the path of our copy means nothing to a team
+        raise SubmissionError(f"the checkpoint {prefix.name} cannot be read ({reason})") from None
