@@ -223,10 +223,9 @@ class _Run:
             finally:
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
-            if self._signal is not None:
-                raise Interrupted(
-                    f"{self._signal.name}: saved step {self._step}; the same command goes on", self._signal
-                )
+            if self._signal is not None and self._step < self._last_step:
+                done = f"saved step {self._step}" if self._step else "no step was done yet"
+                raise Interrupted(f"{self._signal.name}: {done}; the same command goes on", self._signal)
         self._say_goodbye()
 
     def _on_signal(self, number, _):
