@@ -8,7 +8,7 @@ if not __package__:  # `python gan/eval.py` works like `python -m gan.eval`
     import pathlib
     import sys
 
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+    sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
 
 import dataclasses
 import math

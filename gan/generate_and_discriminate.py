@@ -10,7 +10,7 @@ if not __package__:  # `python gan/generate_and_discriminate.py` works like `pyt
     import pathlib
     import sys
 
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+    sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
 
 import dataclasses
 import re

@@ -7,7 +7,7 @@ if not __package__:  # `python gan/linear_interpolation.py` works like `python -
     import pathlib
     import sys
 
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+    sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
 
 import dataclasses
 import math

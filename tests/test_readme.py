@@ -72,3 +72,8 @@ def test_make_targets_of_the_readme_exist():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE):
         assert target in targets
+
+
+def test_no_number_is_left_to_fill_in():
+    prose = re.sub(r"```.*?```|`[^`]*`|<!--.*?-->", "", README, flags=re.DOTALL)
+    assert not re.findall(r"\b[A-Z]+_[A-Z_]+\b|\b[A-Z]+\d{3,}\b|\bTODO\b", prose)

@@ -571,3 +571,16 @@ def test_a_file_where_a_folder_should_be_is_a_mistake(flag, command, tmp_path):
     assert "Traceback" not in done.stderr
     assert f"{tmp_path}/file" in done.stderr
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_the_script_trains_with_a_model_of_the_folder_it_is_run_in(tmp_path):
+    """`python gan/train.py` from the folder above the package, as teams know it."""
+    (tmp_path / "gan").symlink_to(ROOT / "gan")
+    (tmp_path / "team_models.py").write_text(
+        "from gan.models import SampleGenerator\n\nclass Ours(SampleGenerator):\n    pass\n"
+    )
+    line = [sys.executable, "gan/train.py", "--train_dir=run", "--max_steps=1", "--generator_model=team_models.Ours"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "checkpoint").exists()
