@@ -1,5 +1,6 @@
 """Finds a class that a flag names: in one of the package's modules, or by dotted path in a team's own module."""
 
+import contextlib
 import importlib
 import inspect
 import sysconfig
@@ -59,19 +60,19 @@ def error_line(error):
     return f"{type(error).__name__}: {first_line(error)}{place}"
 
 
-class blaming:
-    """Turns an error inside a team's code into one line that names the method, the file and the line.
+@contextlib.contextmanager
+def blaming(what):
+    """Turns an error inside a team's code into one line that says what failed, and in which file and line.
 
     Args:
-      method: the method's name, for the message.
+      what: the method that is called, or the work that is done, for the message.
+
+    Raises:
+      InputError: in place of whatever the `with` block raised; errors of files pass as they are.
     """
-
-    def __init__(self, method):
-        self._method = method
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, (Exception, SystemExit)) and not isinstance(error, (InputError, OSError)):
-            raise InputError(f"{self._method} failed: {error_line(error)}") from error
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{what} failed: {error_line(error)}") from error

@@ -61,13 +61,27 @@ class PixelStore:
         """Returns uint8 [len(indices), image_size], the images at those places."""
         if self._file is None:
             if len(self._chunks) > 1:
-                self._chunks = [np.concatenate(self._chunks)]
+                self._join()
             return self._chunks[0][indices]
         pixels = np.empty((len(indices), self._image_size), np.uint8)
         for row, index in zip(pixels, indices, strict=True):
             self._file.seek(int(index) * self._image_size)
             self._file.readinto(row.data)
         return pixels
+
+    def _join(self):
+        """Makes one array of the chunks and lets go of each as it is copied, so that memory is not needed twice."""
+        whole, start = np.empty((self._count, self._image_size), np.uint8), 0
+        for chunk in _emptying(self._chunks):
+            whole[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        self._chunks = [whole]
+
+
+def _emptying(items):
+    items.reverse()
+    while items:
+        yield items.pop()
 
 
 @dataclasses.dataclass(frozen=True)

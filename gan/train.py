@@ -311,10 +311,11 @@ class _Run:
         count, options = len(self._data), self._options
         height, width, channels = self._data.shape
         start = f"going on from step {self._step}" if self._step else "a new run"
+        limit = "max_steps" if self._last_step == options.max_steps else f"num_epochs={options.num_epochs}"
         device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
         self._log.say(
             f"{start} in {options.train_dir}: {options.generator_model} and {options.discriminator_model} on {count} "
-            f"images of {height}x{width}x{channels}, to step {self._last_step}, on the {device}"
+            f"images of {height}x{width}x{channels}, to step {self._last_step} (--{limit}), on the {device}"
         )
         if ops := self._networks.unrepeatable_ops():
             self._log.say(
