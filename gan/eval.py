@@ -133,10 +133,10 @@ class _Evaluation:
         noise = random_noise_generator.generate_noise(count, self._contest.latent_size, rng)
         beliefs, sums, images = ([], []), np.zeros(2), []
         for start in tqdm.trange(0, count, size, desc="evaluating", leave=False, delay=2, disable=None):
-            places = np.arange(start, min(start + size, count))
-            generated = np.asarray(self._generator(noise[places], training=False)["output"])
+            indices = np.arange(start, min(start + size, count))
+            generated = np.asarray(self._generator(noise[indices], training=False)["output"])
             generated = spec.from_8bit(spec.to_8bit(generated))
-            on_real = self._discriminator(spec.from_8bit(self._data.pixels.take(places)), training=False)
+            on_real = self._discriminator(spec.from_8bit(self._data.pixels.take(indices)), training=False)
             on_generated = self._discriminator(generated, training=False)
             for store, outputs in zip(beliefs, (on_real, on_generated), strict=True):
                 store.append(np.asarray(outputs["predictions"])[:, 0])
@@ -144,7 +144,7 @@ class _Evaluation:
                 self._loss.generator_loss(on_real, on_generated),
                 self._loss.discriminator_loss(on_real, on_generated),
             )
-            sums += np.array([float(loss) for loss in batch_losses]) * len(places)
+            sums += np.array([float(loss) for loss in batch_losses]) * len(indices)
             if start < _GRID:
                 images.append(generated)
         g_loss, d_loss = (float(value) for value in sums / count)

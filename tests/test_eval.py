@@ -40,20 +40,18 @@ def test_the_numbers_do_not_depend_on_the_batch_size(tiny_run):
     assert evaluate(tiny_run[0], seed=1) != large
 
 
+def run_of_one_step(tmp_path, discriminator, **settings):
+    """Trains on 64 bright images of 2x2 with a rate so small that nothing changes, and returns the run's folder."""
+    folder = tmp_path / "run"
+    settings |= {"image_height": 2, "image_width": 2, "base_learning_rate": 1e-9, "batch_size": 64, "max_steps": 1}
+    settings |= {"train_dir": str(folder), "train_data_pattern": pixels_file(tmp_path / "t", [255] * 64)}
+    train.train(train.TrainOptions(discriminator_model=discriminator, **settings))
+    return folder
+
+
 def test_the_numbers_are_right(tmp_path, capsys):
     """A discriminator with known answers: p = 0.8 for what has a bright first pixel, 0.1 for the rest."""
-    settings = {"discriminator_model": "test_eval.FirstPixel", "label_loss": "my_models.SquaredLoss"}
-    folder = tmp_path / "run"
-    train.train(
-        train.TrainOptions(
-            train_dir=str(folder),
-            max_steps=1,
-            image_dir=str(tmp_path),
-            **CONTEST,
-            **settings,
-            train_data_pattern=pixels_file(tmp_path / "t", [255] * 64),
-        )
-    )
+    folder = run_of_one_step(tmp_path, "test_eval.FirstPixel", label_loss="my_models.SquaredLoss")
     result = evaluate(folder, eval_data_pattern=pixels_file(tmp_path / "v", [255] * 6 + [0] * 2))
     # the untrained generator's pixels lie around a half: never bright
     assert result["d_accuracy_on_real"] == 0.75
@@ -66,23 +64,9 @@ def test_the_numbers_are_right(tmp_path, capsys):
 
 
 def test_swapped_labels_are_noticed(tmp_path, capsys):
-    settings = {"discriminator_model": "test_eval.Swapped"}
-    folder = tmp_path / "run"
-    train.train(
-        train.TrainOptions(
-            train_dir=str(folder),
-            max_steps=1,
-            image_dir=str(tmp_path),
-            **CONTEST,
-            **settings,
-            train_data_pattern=pixels_file(tmp_path / "t", [255] * 64),
-        )
-    )
+    folder = run_of_one_step(tmp_path, "test_eval.Swapped")
     assert evaluate(folder, eval_data_pattern=pixels_file(tmp_path / "t", [255]))["d_auc"] == 0
     assert "an AUC under 0.5 is worse than guessing: your labels look swapped" in capsys.readouterr().out
-
-
-CONTEST = {"image_height": 2, "image_width": 2, "base_learning_rate": 1e-9, "batch_size": 64}
 
 
 def pixels_file(path, values):
