@@ -32,7 +32,8 @@ demo: .venv/installed
 	$(BIN)/python -m gan.eval --train_dir=$(DEMO)/model
 	@echo "--- check: can the submission battle with 50 + 50 images?"
 	$(BIN)/python -m gan.generate_and_discriminate --G_train_dir=$(DEMO)/model --D_train_dir=$(DEMO)/model \
-		--num_generate=50 --output_dir=$(DEMO)/check | tail -n 4
+		--num_generate=50 --output_dir=$(DEMO)/check > $(DEMO)/check.txt
+	@tail -n 4 $(DEMO)/check.txt
 	@echo "--- battle: the demo's generator against its own discriminator, 15 + 15 images"
 	$(BIN)/python -m gan.generate_and_discriminate --G_train_dir=$(DEMO)/model --D_train_dir=$(DEMO)/model \
 		--output_dir=$(DEMO)/battle

@@ -88,7 +88,8 @@ def _names_step(file, step):
 def is_complete(train_dir, step):
     """Whether `train_dir` is the submission of exactly this step, in both forms."""
     markers = [train_dir / "submission.json", train_dir / "export" / f"step_{step}" / "submission.json"]
-    return all(marker.exists() and storage.read_json(marker)["step"] == step for marker in markers)
+    described = all(marker.exists() and storage.read_json(marker)["step"] == step for marker in markers)
+    return described and _names_step(train_dir / "checkpoint", step)
 
 
 def _inference(model, key, role, contest):

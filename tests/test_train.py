@@ -252,6 +252,14 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path, capsys):
     assert_same(before, weights(tmp_path, 3))
 
 
+@pytest.mark.parametrize("lost", ["checkpoint", "submission.json", "export/step_3/submission.json"])
+def test_a_lost_part_of_the_submission_is_written_again(lost, tmp_path):
+    train.train(options(tmp_path))
+    (tmp_path / "run" / lost).unlink()
+    train.train(options(tmp_path))
+    assert (tmp_path / "run" / lost).exists()
+
+
 def test_start_new_model_moves_the_old_run_aside(tmp_path):
     train.train(options(tmp_path, max_steps=2))
     (tmp_path / "run" / "notes.txt").write_text("mine")
