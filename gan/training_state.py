@@ -107,7 +107,8 @@ class RunFolder:
         return target
 
     def _finish_move(self, target):
-        for entry in self.own_entries():
+        # run.json goes last: while anything is left here, it says that a run wrote it.
+        for entry in sorted(self.own_entries(), key=lambda entry: entry.name == "run.json"):
             storage.move(entry, target / entry.name)
         (target / _MOVING).unlink()
 

@@ -482,7 +482,7 @@ def kill_at(monkeypatch, module, name, call):
     monkeypatch.setattr(module, name, function)
 
 
-@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("call", range(1, 11))
 def test_a_move_aside_that_is_killed_is_finished(call, tmp_path, monkeypatch):
     train.train(options(tmp_path, max_steps=2))
     with monkeypatch.context() as patch, pytest.raises(Killed):
