@@ -11,6 +11,16 @@ class InputError(Exception):
     """A flag, a file or a class that the user gave cannot be used: exit code 2."""
 
 
+class SubmissionError(InputError):
+    """A submission that may not battle; the message says why and what to change.
+
+    The message may quote the submission, so what a terminal could take for a command is escaped, and it is cut short.
+    """
+
+    def __init__(self, message):
+        super().__init__(printable(message))
+
+
 class RunError(Exception):
     """The input was fine but the run failed (loss not a number, disk full, ...): exit code 1."""
 
@@ -21,6 +31,12 @@ class Interrupted(Exception):
     def __init__(self, message, signal_number):
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def printable(text, longest=1000):
+    """Returns a stranger's text as one line that is safe on a terminal: control characters escaped, cut short."""
+    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
+    return escaped if len(escaped) <= longest else escaped[:longest] + "..."
 
 
 def first_line(error):

@@ -53,6 +53,12 @@ def flag(default, text, *, lower=None, above=None, upper=None, choices=None):
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def word(text, *, choices=None):
+    """Declares an option that is given as a plain word, without a name, and has to be given."""
+    metadata = {"help": text, "lower": None, "above": None, "upper": None, "choices": choices, "word": True}
+    return dataclasses.field(metadata=metadata)
+
+
 def inherit(options_class, name, default):
     """Re-declares an inherited option with another default, for a command whose users need one."""
     field = next(field for field in dataclasses.fields(options_class) if field.name == name)
@@ -72,7 +78,8 @@ class Options:
             value = getattr(self, field.name)
             wanted = _range_text(field)
             if value is not None and wanted and not _in_range(value, field.metadata):
-                raise InputError(f"--{field.name}={value}: expected {wanted}")
+                name = field.name if field.metadata.get("word") else f"--{field.name}"
+                raise InputError(f"{name}={value}: expected {wanted}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,33 +166,52 @@ def parse(options_class, argv):
       InputError: an unknown flag, a value of the wrong type or outside its range, or a word that is no flag.
     """
     values = absl_flags.FlagValues()
-    names = [field.name for field in dataclasses.fields(options_class)]
-    for field in dataclasses.fields(options_class):
+    names = [field.name for field in _flags(options_class)]
+    words = _words(options_class)
+    for field in _flags(options_class):
         define = _DEFINE[_kind(options_class, field)]
         define(field.name, field.default, field.metadata["help"], flag_values=values)
     try:
         rest = values(argv)
     except (absl_flags.Error, OSError) as error:  # OSError: a flag file that cannot be opened
         raise InputError(f"{error} (--help lists the flags)") from None
-    if rest[1:]:
-        raise InputError(f"unexpected argument {rest[1]!r}: every option is written --name=value (--help lists them)")
-    return options_class(**{name: values[name].value for name in names})
+    if len(rest) - 1 > len(words):
+        raise InputError(
+            f"unexpected argument {rest[len(words) + 1]!r}: every option is written --name=value (--help lists them)"
+        )
+    if len(rest) - 1 < len(words):
+        field = words[len(rest) - 1]
+        raise InputError(f"{field.name} is missing: {field.metadata['help']} {_range_text(field)}".rstrip())
+    given = {field.name: value for field, value in zip(words, rest[1:], strict=True)}
+    return options_class(**given, **{name: values[name].value for name in names})
+
+
+def _words(options_class):
+    return [field for field in dataclasses.fields(options_class) if field.metadata.get("word")]
+
+
+def _flags(options_class):
+    return [field for field in dataclasses.fields(options_class) if not field.metadata.get("word")]
 
 
 def describe(options_class):
-    """Returns (name, default, help with range) of every flag, in order, as texts."""
-    rows = []
-    for field in dataclasses.fields(options_class):
-        limits = _range_text(field)
+    """Returns (name, default, help with range) of every flag, in order, as texts; words stand first, in capitals."""
+    rows = [(field.name.upper(), None, _with_range(field)) for field in _words(options_class)]
+    for field in _flags(options_class):
         default = '""' if field.default == "" else str(field.default)
-        rows.append((field.name, default, field.metadata["help"] + (f" ({limits})" if limits else "")))
+        rows.append((f"--{field.name}", default, _with_range(field)))
     return rows
+
+
+def _with_range(field):
+    limits = _range_text(field)
+    return field.metadata["help"] + (f" ({limits})" if limits else "")
 
 
 def help_text(description, options_class):
     lines = [description.strip(), "", "Flags:"]
     for name, default, text in describe(options_class):
-        lines.append(f"  --{name}={default}")
+        lines.append(f"  {name}" if default is None else f"  {name}={default}")
         lines.extend(textwrap.wrap(text, 100, initial_indent="      ", subsequent_indent="      "))
     lines.append("  --flagfile=FILE\n      reads flags from a file, one a line")
     return "\n".join(lines)

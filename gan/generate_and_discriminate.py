@@ -12,42 +12,29 @@ if not __package__:  # `python gan/generate_and_discriminate.py` works like `pyt
 
     sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
 
+import contextlib
 import dataclasses
 import re
 
 from etils import epy
 
-from gan import __version__, digits, flags, pictures, random_noise_generator, records, seeds, spec, storage
+from gan import __version__, flags, pictures, seeds, spec, storage
+from gan.arena import options as arena_options
 from gan.errors import InputError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import inference, match, rules, submission
+    from gan.arena import player, rounds, rules, sandbox
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BattleOptions(flags.ReadingOptions, flags.SeedOptions):
+class BattleOptions(arena_options.ImagesOptions, arena_options.SandboxOptions):
     """Flags of `gan.generate_and_discriminate`."""
 
     G_train_dir: str = flag("/tmp/kmlc_gan_train/", "submission whose generator plays")
     D_train_dir: str = flag("/tmp/kmlc_gan_train/", "submission whose discriminator plays")
     output_dir: str = flag("result/", "folder for images, CSV files and result.json")
-    input_data_pattern: str = flag("", "record files with real images; empty: embedded digits")
-    num_generate: int = flag(15, "images that G makes", lower=1)
-    num_total_images: int | None = flag(None, "images that D sees; default: twice num_generate", lower=2)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.num_reals < 1:
-            raise InputError(
-                f"--num_total_images={self.num_total_images}: expected more than --num_generate={self.num_generate}, "
-                "the rest are real images"
-            )
-
-    @property
-    def num_reals(self):
-        total = 2 * self.num_generate if self.num_total_images is None else self.num_total_images
-        return total - self.num_generate
+    sandbox: str = flags.inherit(arena_options.SandboxOptions, "sandbox", "auto")
 
 
 def generate_and_discriminate(options):
@@ -62,30 +49,48 @@ def generate_and_discriminate(options):
     Raises:
       InputError: a flag, the data or a submission cannot be used.
     """
-    models = {
-        "generator": submission.load(storage.path(options.G_train_dir), spec.GENERATOR),
-        "discriminator": submission.load(storage.path(options.D_train_dir), spec.DISCRIMINATOR),
-    }
-    generator, discriminator = (inference.Inference(model) for model in models.values())
+    sandboxed = sandbox.resolve(options.sandbox)
+    with (
+        player.visiting(storage.path(options.G_train_dir), sandboxed, options.time_limit) as generator,
+        player.visiting(storage.path(options.D_train_dir), sandboxed, options.time_limit) as discriminator,
+    ):
+        return _battle(options, generator, discriminator)
+
+
+def _battle(options, generator, discriminator):
     contest = _contest(options, generator, discriminator)
     reals, data = _draw_reals(options, contest)
-    direction = match.play(generator, discriminator, reals, contest, options.num_generate, options.seed)
+    terms = rounds.Terms(contest, options.num_generate, options.num_reals)
+    (direction,) = rounds.play(
+        {"generator": generator, "discriminator": discriminator},
+        [("generator", "discriminator")],
+        reals,
+        terms,
+        options.seed,
+    )
+    if direction.failure:
+        side = direction.failure.side
+        folder = options.G_train_dir if side == "generator" else options.D_train_dir
+        raise InputError(f"{folder}, {side}: {direction.failure}")
     result = {
         "format": 1,
         "gan_version": __version__,
         "flags": dataclasses.asdict(options),
         "image_shape": list(contest.image_shape),
         "data_fingerprint": data.fingerprint,
-        "submissions": {side: {"origin": model.origin, "sha256": model.sha256} for side, model in models.items()},
-        "score": direction.score,
-        "out_of": len(direction.p),
-        "right_on_generated": direction.score_on(0),
-        "right_on_real": direction.score_on(1),
+        "submissions": {
+            side: {"checkpoint": taken.files.checkpoint, "sha256": taken.files.sha256}
+            for side, taken in (("generator", generator), ("discriminator", discriminator))
+        },
+        "score": direction.points,
+        "out_of": direction.out_of,
+        "right_on_generated": direction.right_on(0),
+        "right_on_real": direction.right_on(1),
         "images": [
             {"id": i, "real": real, "p": p, "verdict": rules.verdict(p)}
             for i, (real, p) in enumerate(zip(direction.truth, direction.p, strict=True))
         ],
-        "timing": direction.timing(),
+        "timing": {side: _timing(calls) for side, calls in direction.seconds.items()},
     }
     output = storage.path(options.output_dir)
     _write(output, direction, contest, result)
@@ -93,35 +98,40 @@ def generate_and_discriminate(options):
     return result
 
 
+def _timing(calls):
+    median, spread = rounds.median_and_spread(calls)
+    return {"median": median, "spread": spread, "calls": calls}
+
+
 def _contest(options, generator, discriminator):
     """The size of an image follows from the flags, else from D's input; unknown both, it is the contest's 50x50."""
-    latent_size = generator.input_size() or random_noise_generator.get_dim()
+    with _naming(options.G_train_dir):
+        latent_size = generator.input_size(spec.GENERATOR) or spec.ContestSpec().latent_size
+    with _naming(options.D_train_dir):
+        image_size = discriminator.input_size(spec.DISCRIMINATOR)
     shape = options.image_shape
-    if shape is None and discriminator.input_size():
-        shape = spec.spec_for_image_size(discriminator.input_size()).image_shape
+    if shape is None and image_size:
+        shape = spec.spec_for_image_size(image_size).image_shape
     contest = spec.ContestSpec(*(shape or spec.ContestSpec().image_shape), latent_size)
-    if discriminator.input_size() not in (None, contest.image_size):
+    if image_size not in (None, contest.image_size):
         raise InputError(
-            f"{options.D_train_dir}: the discriminator takes images of {discriminator.input_size()} numbers, those of "
+            f"{options.D_train_dir}: the discriminator takes images of {image_size} numbers, those of "
             f"this battle have {contest.image_size} ({contest})"
         )
     return contest
 
 
+@contextlib.contextmanager
+def _naming(folder):
+    """Says whose model it was that cannot be played."""
+    try:
+        yield
+    except rounds.Fault as fault:
+        raise InputError(f"{folder}, {fault.side}: {fault}") from None
+
+
 def _draw_reals(options, contest):
-    if options.input_data_pattern:
-        data = records.read(
-            options.input_data_pattern,
-            contest.image_shape,
-            num_readers=options.num_readers,
-            max_bad_records=options.max_bad_records,
-        )
-    elif contest.image_shape == digits.SHAPE:
-        data = digits.load("validation")
-    else:
-        raise InputError(
-            f"the models take images of {contest}, the embedded digits are 28x28x1: give --input_data_pattern"
-        )
+    data = options.load_images(options.input_data_pattern, contest.image_shape, "validation")
     if len(data) < options.num_reals:
         raise InputError(f"{options.num_reals} real images are needed, the data holds {len(data)}")
     chosen = seeds.generator(options.seed, "reals").choice(len(data), options.num_reals, replace=False)
@@ -135,11 +145,12 @@ def _write(output, direction, contest, result):
         for old in images.iterdir() if images.exists() else ():
             if re.fullmatch(r"\d{2,}\.png", old.name):
                 old.unlink()
-    for i, png in enumerate(direction.pngs):
-        storage.write_bytes(images / f"{i:02}.png", png)
+    shown = direction.shown.reshape(-1, *contest.image_shape)
+    for i, pixels in enumerate(shown):
+        pictures.save_png(images / f"{i:02}.png", pictures.squeeze_gray(pixels))
     storage.write_text(output / "predictions.csv", _csv(rules.verdict(p) for p in direction.p))
     storage.write_text(output / "ground_truth.csv", _csv(direction.truth))
-    pictures.save_png(output / "verdicts.png", pictures.verdict_sheet(direction.pngs, direction.truth, direction.p))
+    pictures.save_png(output / "verdicts.png", pictures.verdict_sheet(shown, direction.truth, direction.p))
     storage.write_json(output / "result.json", result)
 
 

@@ -16,21 +16,23 @@ import numpy as np
 from etils import epy
 
 from gan import flags, pictures, random_noise_generator, seeds, spec, storage
+from gan.arena import options as arena_options
 from gan.errors import InputError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import inference, submission
+    from gan.arena import player, rounds, sandbox
 
 _SIDE = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InterpolationOptions(flags.SizeOptions, flags.SeedOptions):
+class InterpolationOptions(flags.SizeOptions, flags.SeedOptions, arena_options.SandboxOptions):
     """Flags of `gan.linear_interpolation`."""
 
     train_dir: str = flag("/tmp/kmlc_gan_train/", "submission whose generator draws")
     output_file: str = flag("interpolation.png", "picture to write")
+    sandbox: str = flags.inherit(arena_options.SandboxOptions, "sandbox", "auto")
     interpolation: str = flag(
         "linear", "the way between two latents: a straight line, or an arc of even speed", choices=("linear", "slerp")
     )
@@ -46,10 +48,13 @@ def linear_interpolation(options):
       InputError: the submission cannot be used.
     """
     folder = storage.path(options.train_dir)
-    generator = inference.Inference(submission.load(folder, spec.GENERATOR))
-    latent_size = generator.input_size() or random_noise_generator.get_dim()
-    corners = random_noise_generator.generate_noise(4, latent_size, seeds.generator(options.seed, "corners"))
-    images = generator(latent_grid(corners, options.interpolation, _SIDE))
+    with player.visiting(folder, sandbox.resolve(options.sandbox), options.time_limit) as team:
+        try:
+            latent_size = team.input_size(spec.GENERATOR) or random_noise_generator.get_dim()
+            corners = random_noise_generator.generate_noise(4, latent_size, seeds.generator(options.seed, "corners"))
+            images = team.generate(latent_grid(corners, options.interpolation, _SIDE))
+        except rounds.Fault as fault:
+            raise InputError(f"{options.train_dir}, {fault.side}: {fault}") from None
     shape = options.image_shape or _shape(folder, images.size // _SIDE**2)
     if fault := spec.image_fault(images, _SIDE**2, spec.ContestSpec(*shape, latent_size)):
         raise InputError(f"{options.train_dir}: {fault}")

@@ -5,6 +5,7 @@ is one of the schemes, so that tests can prove that nothing assumes a local disk
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 
@@ -167,3 +168,19 @@ def sha256(file):
         while block := reader.read(1 << 23):
             digest.update(block)
     return digest.hexdigest()
+
+
+def generation(file):
+    """Returns the generation of an object in Google Cloud Storage, which changes whenever its content does, else None."""
+    if not str(file).startswith("gs://"):
+        return None
+    bucket, _, name = str(file).removeprefix("gs://").partition("/")
+    blob = _gs_client().bucket(bucket).get_blob(name)
+    return blob and blob.generation
+
+
+@functools.cache
+def _gs_client():
+    from google.cloud import storage as google_storage  # noqa: PLC0415 - takes a second, few commands need it
+
+    return google_storage.Client()

@@ -11,11 +11,13 @@ So every place that took a handle now takes the value itself, and its type chang
 
 import collections
 
-import tensorflow as tf
+from tensorflow.core.framework import node_def_pb2
+from tensorflow.python.framework import dtypes, tensor_util
 
-from gan.arena.subgraph import SubmissionError, function_names
+from gan.arena.subgraph import function_names
+from gan.errors import SubmissionError
 
-_RESOURCE = tf.resource.as_datatype_enum
+_RESOURCE = dtypes.resource.as_datatype_enum
 _VARIABLE_OPS = ("VarHandleOp", "VariableV2", "Variable")
 # Operations that hand their inputs on to functions, and the attribute that lists the inputs' types.
 _CALL_TYPES = {
@@ -46,12 +48,12 @@ def freeze(graph_def, values):
     value_types = {}  # {tensor that carried a handle: type of the value that it carries now}
     for node in variable_nodes(graph_def):
         value = values[node.name]
-        kind = tf.as_dtype(value.dtype).as_datatype_enum
+        kind = dtypes.as_dtype(value.dtype).as_datatype_enum
         if node.op == "VarHandleOp":
             value_types[node.name] = kind
-        constant = tf.compat.v1.NodeDef(name=node.name, op="Const")
+        constant = node_def_pb2.NodeDef(name=node.name, op="Const")
         constant.attr["dtype"].type = kind
-        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+        constant.attr["value"].tensor.CopyFrom(tensor_util.make_tensor_proto(value))
         node.CopyFrom(constant)
     argument_types = collections.defaultdict(dict)  # {function: {index of an argument: type of its value}}
     _pass_values(graph_def.node, value_types, argument_types)

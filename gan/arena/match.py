@@ -1,115 +1,209 @@
-"""Plays one direction of a battle: one team's generator against the other team's discriminator."""
+"""One match: rounds between two teams, and the decision, as one JSON document and the pictures that it names.
+
+The document is the truth about a match: every page and table is drawn from it, and `replay` plays it again. Its
+format is described in `docs/match_format.md`. All that was measured by a clock stands under the key `timing`.
+"""
 
 import dataclasses
 import math
-import statistics
-import time
 
-import numpy as np
+from etils import epy
 
-from gan import pictures, random_noise_generator, seeds, spec
-from gan.arena import rules
-from gan.arena.subgraph import SubmissionError
+from gan import __version__, seeds
+from gan.arena import rounds, rules
+from gan.errors import InputError
 
-_TIMED_CALLS = 5
+with epy.lazy_imports():
+    import scipy.stats
+
+FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Direction:
-    """What happened.
+class Contestant:
+    """A team as a match sees it.
 
     Attributes:
-      pngs: the images as PNG files, in the order in which D saw them.
-      truth: 1 for each real image, 0 for each generated one, in that order.
-      p: D's belief in each, as floats.
-      seconds: {"generator": [...], "discriminator": [...]}, the timed calls.
+      name: as the team list has it.
+      slug: the same as a name of files.
+      player: a `player.Player` or a house opponent; None where the team may not play.
+      digest: hash of its snapshot; "" for house opponents.
+      forfeit: why it may not play, or None.
     """
 
-    pngs: list
-    truth: list
-    p: list
-    seconds: dict
-
-    @property
-    def score(self):
-        return rules.score(self.p, self.truth)
-
-    def score_on(self, real):
-        """Returns the right verdicts on the real (1) or on the generated (0) images."""
-        pairs = [(p, truth) for p, truth in zip(self.p, self.truth, strict=True) if truth == real]
-        return rules.score(*zip(*pairs, strict=True)) if pairs else 0
-
-    def timing(self):
-        """Returns {"generator", "discriminator"}: the median of the timed calls in seconds, and their spread."""
-        return {
-            side: {"median": statistics.median(calls), "spread": max(calls) - min(calls), "calls": calls}
-            for side, calls in self.seconds.items()
-        }
+    name: str
+    slug: str
+    player: object
+    digest: str = ""
+    forfeit: str | None = None
 
 
-def play(generator, discriminator, reals, contest, num_generate, seed):
-    """Lets D judge G's images among real ones.
+@dataclasses.dataclass(frozen=True)
+class Fixture:
+    """What is to be played.
 
-    Both see 8-bit PNG files and nothing else, so neither can tell the kinds apart by their rounding.
+    Attributes:
+      kind: "knockout", "mock", "league" or "battle".
+      id: the match's name, from which its seed is derived.
+      stage: heading under which it is shown.
+      seed: from `rules.match_seed`.
+      rounds: number of rounds.
+      tie_break: one of `rules.TIE_BREAKS`; None where a match needs no winner.
+      better_seed: "a" or "b".
+      attempt: 1, and one more for each rematch.
+    """
+
+    kind: str
+    id: str
+    stage: str
+    seed: int
+    rounds: int
+    tie_break: str | None
+    better_seed: str = "a"
+    attempt: int = 1
+
+
+def reals_needed(number_of_rounds, terms):
+    """Real images that a match can use up: each round has fresh ones, the extra round too."""
+    return (number_of_rounds + 1) * terms.num_reals
+
+
+def play(fixture, contestants, pool, terms, recorded_timing=None):
+    """Plays a match.
 
     Args:
-      generator: function of latent vectors [N, latent_size]; returns images [N, image_size] in [0, 1].
-      discriminator: function of images; returns p [N, 1].
-      reals: uint8 [M, image_size].
-      contest: the `spec.ContestSpec`.
-      num_generate: how many images G makes.
-      seed: decides latent vectors and order.
+      fixture: the `Fixture`.
+      contestants: {"a": `Contestant`, "b": `Contestant`}.
+      pool: `records.Records` with the real images.
+      terms: the `rounds.Terms`.
+      recorded_timing: the `timing` of a result that is replayed: running times decide as they did then.
+
+    Returns:
+      (result, {file name: PNG}): plain data for a JSON file, and the sheets of images that it names.
 
     Raises:
-      SubmissionError: an output breaks the contract.
+      InputError: the pool is too small.
     """
-    noise = random_noise_generator.generate_noise(num_generate, contest.latent_size, seeds.generator(seed, "noise"))
-    images = generator(noise)
-    _refuse("generator", spec.image_fault(images, num_generate, contest))
-    generated = spec.to_8bit(images)
-    _refuse("generator", spec.variety_fault(generated))
+    decision = rules.forfeit(contestants["a"].forfeit, contestants["b"].forfeit, fixture.better_seed)
+    if decision:
+        return _result(fixture, contestants, pool, terms, [], decision), {}
+    if len(pool) < reals_needed(fixture.rounds, terms):
+        raise InputError(f"{reals_needed(fixture.rounds, terms)} real images are needed, the data holds {len(pool)}")
 
-    order = seeds.generator(seed, "order").permutation(num_generate + len(reals))
-    shape = contest.image_shape
-    pngs = [
-        pictures.encode(pictures.squeeze_gray(pixels.reshape(shape)), "PNG")
-        for pixels in np.concatenate([generated, reals])[order]
-    ]
-    truth = [int(place >= num_generate) for place in order]
-    shown = spec.from_8bit(np.stack([pictures.decode(png).ravel() for png in pngs]))
-    p = discriminator(shown)
-    _refuse("discriminator", spec.prediction_fault(p, len(shown)))
-
-    seconds = _time_interleaved(
-        {
-            "generator": (lambda: generator(noise), images),
-            "discriminator": (lambda: discriminator(shown), p),
-        }
-    )
-    return Direction(pngs, truth, [float(belief) for belief in p[:, 0]], seconds)
+    played = [_Round(number, fixture, contestants, pool, terms) for number in range(1, fixture.rounds + 1)]
+    if fixture.tie_break:
+        timing = recorded_timing or _timing(contestants, played)
+        tallies = [rules.Tally(_points(played, side), *_running_time(timing[side])) for side in "ab"]
+        decision = rules.decide(*tallies, fixture.tie_break, fixture.better_seed)
+        if decision is None:
+            extra = _Round(fixture.rounds + 1, fixture, contestants, pool, terms, extra=True)
+            played.append(extra)
+            points = tuple(_points([extra], side) for side in "ab")
+            decision = rules.decide(*tallies, fixture.tie_break, fixture.better_seed, points)
+    result = _result(fixture, contestants, pool, terms, played, decision)
+    sheets = {sheet_name(r.number, d): d.sheet for r in played for d in r.directions if d.sheet is not None}
+    return result, sheets
 
 
-def _refuse(side, fault):
-    if fault:
-        raise SubmissionError(f"{side}: {fault}")
+class _Round:
+    """A played round; `number` counts from 1."""
+
+    def __init__(self, number, fixture, contestants, pool, terms, extra=False):
+        self.number = number
+        self.extra = extra
+        drawn = seeds.generator(fixture.seed, "reals").permutation(len(pool))
+        self.reals = drawn[(number - 1) * terms.num_reals : number * terms.num_reals]
+        players = {side: contestant.player for side, contestant in contestants.items()}
+        pairs = [(g, d) for g, d in ("ab", "ba") if players[g].has_generator and players[d].has_discriminator]
+        seed = seeds.derive(fixture.seed, "round", number)
+        self.directions = rounds.play(players, pairs, pool.pixels.take(self.reals), terms, seed)
 
 
-def _time_interleaved(calls):
-    """Times each call five times, taking turns, so that a slow moment of the machine meets both sides.
+def _points(played, side):
+    return sum(d.points for r in played for d in r.directions if d.discriminator == side)
 
-    The calls before this were the warm-up. A call that does not repeat its first output is a fault.
+
+def _timing(contestants, played):
+    """Returns {"a": {"seconds", "spread", "calls"}, "b": ...}: the sum over rounds of the medians of G and D.
+
+    `seconds` is None where a model of the team failed, or nothing was timed.
     """
-    seconds = {side: [] for side in calls}
-    for _ in range(_TIMED_CALLS):
-        for side, (call, first) in calls.items():
-            start = time.perf_counter()
-            output = call()
-            seconds[side].append(time.perf_counter() - start)
-            same_kind = output.shape == first.shape and output.dtype == first.dtype
-            difference = float(np.max(np.abs(output - first))) if same_kind else math.inf
-            if not difference <= rules.REPEAT_TOLERANCE:
-                raise SubmissionError(
-                    f"{side}: the same input gave outputs that differ by {difference:.2g}, at most "
-                    f"{rules.REPEAT_TOLERANCE} is allowed: export with training off, without dropout or noise"
-                )
-    return seconds
+    timing = {}
+    for side in contestants:
+        total, spread, calls = 0.0, 0.0, []
+        for played_round in played:
+            for direction in played_round.directions:
+                for role in ("generator", "discriminator"):
+                    if getattr(direction, role) == side and role in direction.seconds:
+                        median, apart = rounds.median_and_spread(direction.seconds[role])
+                        total, spread = total + median, spread + apart
+                        calls.append({"round": played_round.number, "role": role, "seconds": direction.seconds[role]})
+        failed = any(d.failure and getattr(d, d.failure.side) == side for r in played for d in r.directions)
+        timing[side] = {"seconds": None if failed or not calls else total, "spread": spread, "calls": calls}
+    return timing
+
+
+def _running_time(timing):
+    return (math.inf if timing["seconds"] is None else timing["seconds"]), timing["spread"]
+
+
+def sheet_name(number, direction):
+    return f"round_{number}_{direction.generator}_to_{direction.discriminator}.png"
+
+
+def _result(fixture, contestants, pool, terms, played, decision):
+    regular = [r for r in played if not r.extra]
+    out_of = max((sum(d.out_of for r in regular for d in r.directions if d.discriminator == s) for s in "ab"), default=0)
+    judged = {d.discriminator for r in regular for d in r.directions}  # a house opponent has no D
+    score = {side: _points(regular, side) if side in judged else None for side in "ab"} if played else None
+    return {
+        "format": FORMAT,
+        "gan_version": __version__,
+        **{key: getattr(fixture, key) for key in ("kind", "id", "stage", "attempt", "seed", "tie_break", "better_seed")},
+        "number_of_rounds": fixture.rounds,
+        "terms": {**dataclasses.asdict(terms), "columns": rounds.COLUMNS},
+        "data": {"fingerprint": pool.fingerprint, "images": len(pool)},
+        "teams": {
+            side: {"name": c.name, "slug": c.slug, "snapshot": c.digest, "forfeit": c.forfeit}
+            for side, c in contestants.items()
+        },
+        "rounds": [
+            {
+                "number": r.number,
+                "extra": r.extra,
+                "reals": [int(index) for index in r.reals],
+                "directions": [_direction_as_data(r.number, direction) for direction in r.directions],
+            }
+            for r in played
+        ],
+        "score": score,
+        "out_of": out_of,
+        "chance_if_equal": _chance_if_equal(score, out_of) if score and out_of else None,
+        "winner": decision and decision.winner,
+        "decided_by": decision and decision.decided_by,
+        "reason": decision and decision.reason,
+        "timing": _timing(contestants, regular),
+    }
+
+
+def _direction_as_data(number, direction):
+    return {
+        "generator": direction.generator,
+        "discriminator": direction.discriminator,
+        "points": direction.points,
+        "out_of": direction.out_of,
+        "right_on_generated": direction.right_on(0),
+        "right_on_real": direction.right_on(1),
+        "failure": direction.failure and {"side": direction.failure.side, "reason": str(direction.failure)},
+        "sheet": direction.sheet and sheet_name(number, direction),
+        "truth": direction.truth,
+        "p": direction.p,
+    }
+
+
+def _chance_if_equal(score, out_of):
+    """How often two Ds of equal skill would end at least this far apart: Fisher's exact test, two-sided."""
+    if None in score.values():
+        return None
+    table = [[score[side], out_of - score[side]] for side in "ab"]
+    return float(scipy.stats.fisher_exact(table).pvalue)

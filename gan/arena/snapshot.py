@@ -1,92 +1,193 @@
-"""Copies a submission to a folder of ours: its files may change, or be something other than files."""
+"""Copies submissions into a store of ours: a team's own files may change, or be something other than files.
+
+A snapshot is a folder named by the hash of its content. Whatever is played later is played from it.
+"""
 
 import contextlib
 import dataclasses
+import datetime
+import hashlib
 import pathlib
 import re
 import stat
 import tempfile
 
+from etils import epy
 from google.protobuf import text_format
-from tensorflow.python.training import checkpoint_state_pb2
 
 from gan import storage
-from gan.arena.subgraph import SubmissionError
+from gan.errors import SubmissionError
+
+with epy.lazy_imports():
+    from tensorflow.python.training import checkpoint_state_pb2
 
 MAX_BYTES = 2 << 30
 MAX_FILES = 100
+MAX_SOURCE_BYTES = 50 << 20
+MAX_SOURCE_FILES = 2000
 _MAX_CHECKPOINT_FILE_BYTES = 1 << 20
+_RECORD = "snapshot.json"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Snapshot:
     """The files of a submission, and nothing else, as they were at one moment.
 
     Attributes:
-      path: the local copy, a `pathlib.Path`.
+      path: the copy, an `epath.Path`.
+      digest: SHA-256 over the names and hashes of all files, hexadecimal.
       checkpoint: the name of its TF1 checkpoint, "model.ckpt-N"; None for a SavedModel.
-      sha256: {file name: hash}.
+      sha256: {file name: hash}, the team's `source/` included.
+      taken: when, in UTC, ISO 8601.
+      generations: {file name: object generation} for files that came from an object store.
     """
 
-    path: pathlib.Path
+    path: object
+    digest: str
     checkpoint: str | None
     sha256: dict
+    taken: str
+    generations: dict
+
+
+def take(folder, store):
+    """Copies the submission in `folder` to `store/DIGEST`, unless it is there already.
+
+    Args:
+      folder, store: `epath.Path`s, local or remote.
+
+    Returns:
+      The `Snapshot`.
+
+    Raises:
+      SubmissionError: there is no submission, a file is missing, is a link or no plain file, is too large, or changed
+        while it was copied.
+    """
+    with tempfile.TemporaryDirectory(prefix="gan-submission-") as temporary:
+        local = storage.path(temporary)
+        checkpoint, names = _model_files(folder, local)
+        if len(names) > MAX_FILES:
+            raise SubmissionError(f"{folder} holds {len(names)} files; at most {MAX_FILES} are allowed")
+        source = _source_files(folder)
+        generations = {}
+        for group, limit in ((names, MAX_BYTES), (source, MAX_SOURCE_BYTES)):
+            for name in group:
+                size, generation = _copy(folder, name, local, limit)
+                limit -= size
+                if generation is not None:
+                    generations[name] = generation
+        hashes = {
+            file.relative_to(local).as_posix(): storage.sha256(file) for file in storage.files_below(local)
+        }
+        digest = _digest(hashes)
+        taken = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        snapshot = Snapshot(store / digest[:16], digest, checkpoint, hashes, taken, generations)
+        record = dataclasses.asdict(dataclasses.replace(snapshot, path=None))
+        if (snapshot.path / _RECORD).exists():
+            return read(snapshot.path)
+        storage.write_json(local / _RECORD, {"format": 1, "from": str(folder), **record})
+        storage.publish_folder(local, snapshot.path, last=_RECORD)
+    return snapshot
+
+
+def read(folder):
+    """Returns the `Snapshot` in a folder that `take` made."""
+    record = storage.read_json(folder / _RECORD)
+    fields = {field.name: record[field.name] for field in dataclasses.fields(Snapshot)}
+    return Snapshot(**{**fields, "path": folder})
+
+
+def difference(snapshot):
+    """Says which file is not as it was when the snapshot was taken, or returns None."""
+    for name, sha256 in snapshot.sha256.items():
+        file = snapshot.path / name
+        if not file.exists():
+            return f"{file} is missing"
+        if storage.sha256(file) != sha256:
+            return f"{file} has changed since it was taken"
+    return None
 
 
 @contextlib.contextmanager
-def take(folder):
-    """Copies the submission in `folder`, an `epath.Path`, for the length of a `with` block.
+def local_copy(snapshot):
+    """A `pathlib.Path` to the snapshot's files, copied for the length of the `with` block where they are remote."""
+    if storage.is_local(snapshot.path):
+        yield pathlib.Path(snapshot.path)
+        return
+    with tempfile.TemporaryDirectory(prefix="gan-snapshot-") as temporary:
+        target = storage.path(temporary) / "model"
+        storage.publish_folder(snapshot.path, target, last=_RECORD)
+        yield pathlib.Path(target)
 
-    Raises:
-      SubmissionError: there is no submission, a file is missing, is a link or no plain file, or is too large.
-    """
-    with tempfile.TemporaryDirectory(prefix="gan-submission-") as temporary:
-        local = pathlib.Path(temporary)
-        checkpoint = None
-        if (folder / "checkpoint").exists():
-            _copy(folder, "checkpoint", local, _MAX_CHECKPOINT_FILE_BYTES)
-            checkpoint = _checkpoint_name(local / "checkpoint", folder)
-            names = [f"{checkpoint}.meta", f"{checkpoint}.index", *_data_files(folder, checkpoint)]
-        elif (folder / "saved_model.pb").exists():
-            names = ["saved_model.pb", "variables/variables.index"]
-            names += [f"variables/{name}" for name in _data_files(folder / "variables", "variables")]
-        else:
-            raise SubmissionError(
-                f"{folder} holds no submission: expected a TF1 checkpoint ('checkpoint', model.ckpt-N.*) or a "
-                "SavedModel ('saved_model.pb'), as gan.train writes them"
-            )
-        if len(names) > MAX_FILES:
-            raise SubmissionError(f"{folder} holds {len(names)} files; at most {MAX_FILES} are allowed")
-        left = MAX_BYTES
-        for name in names:
-            left -= _copy(folder, name, local, left)
-        files = [path for path in sorted(local.rglob("*")) if path.is_file()]
-        hashes = {str(path.relative_to(local)): storage.sha256(storage.path(path)) for path in files}
-        yield Snapshot(local, checkpoint, hashes)
+
+def _digest(hashes):
+    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _model_files(folder, local):
+    """Returns the TF1 checkpoint's name, or None, and the names of the files that belong to the model."""
+    if _there(folder, "checkpoint"):
+        _copy(folder, "checkpoint", local, _MAX_CHECKPOINT_FILE_BYTES)
+        checkpoint = _checkpoint_name(local / "checkpoint", folder)
+        names = ["checkpoint", f"{checkpoint}.meta", f"{checkpoint}.index", *_data_files(folder, checkpoint)]
+        return checkpoint, names
+    if _there(folder, "saved_model.pb"):
+        names = ["saved_model.pb", "variables/variables.index"]
+        return None, names + [f"variables/{name}" for name in _data_files(folder / "variables", "variables")]
+    raise SubmissionError(
+        f"{folder} holds no submission: expected a TF1 checkpoint ('checkpoint', model.ckpt-N.*) or a "
+        "SavedModel ('saved_model.pb'), as gan.train writes them"
+    )
+
+
+def _there(folder, name):
+    """Whether a file, or a link that leads nowhere, is there."""
+    file = folder / name
+    return file.exists() or (storage.is_local(folder) and pathlib.Path(file).is_symlink())
 
 
 def _data_files(folder, prefix):
     pattern = re.compile(re.escape(prefix) + r"\.data-\d{5}-of-\d{5}")
-    return sorted(entry.name for entry in folder.iterdir() if pattern.fullmatch(entry.name)) if folder.exists() else []
+    return sorted(entry.name for entry in folder.iterdir() if pattern.fullmatch(entry.name)) if folder.is_dir() else []
+
+
+def _source_files(folder):
+    """Names of the files of the team's own code, which is never run and only shown to reviewers."""
+    names, folders = [], [folder / "source"] if (folder / "source").is_dir() else []
+    while folders:
+        here = folders.pop()
+        _refuse_special_files(folder, here.relative_to(folder).as_posix())
+        for entry in here.iterdir():
+            if entry.is_dir():
+                folders.append(entry)
+            else:
+                names.append(entry.relative_to(folder).as_posix())
+            if len(names) + len(folders) > MAX_SOURCE_FILES:
+                raise SubmissionError(f"{folder}/source holds more than {MAX_SOURCE_FILES} files")
+    return sorted(names)
 
 
 def _copy(folder, name, local, max_bytes):
-    """Copies one file and returns its size."""
+    """Copies one file and returns its size and its object generation."""
     source = folder / name
-    if storage.is_local(folder):
-        _refuse_special_files(folder, name)
+    _refuse_special_files(folder, name)
     if not source.exists():
         raise SubmissionError(f"{folder}: {name} is missing")
     size = source.stat().length
     if size > max_bytes:
         raise SubmissionError(f"{folder}: {name} has {size} bytes; at most {max_bytes} are allowed here")
-    (local / name).parent.mkdir(exist_ok=True)
-    storage.copy_file(source, storage.path(local / name))
-    return size
+    generation = storage.generation(source)
+    storage.copy_file(source, local / name)
+    if (local / name).stat().length != size or storage.generation(source) != generation:
+        raise SubmissionError(f"{folder}: {name} changed while it was copied; stop the run that writes it")
+    return size, generation
 
 
 def _refuse_special_files(folder, name):
     """A link could lead to another team's files, a pipe would never end."""
+    if not storage.is_local(folder):
+        return
     parts = pathlib.PurePath(name).parts
     for depth in range(1, len(parts) + 1):
         path = pathlib.Path(folder, *parts[:depth])
@@ -95,8 +196,12 @@ def _refuse_special_files(folder, name):
             return
         if stat.S_ISLNK(mode):
             raise SubmissionError(f"{path} is a link; a submission holds files of its own")
-        if not (stat.S_ISREG(mode) if depth == len(parts) else stat.S_ISDIR(mode)):
+        if not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and path.name != parts[-1]) or _is_source(parts, mode)):
             raise SubmissionError(f"{path} is not a plain file")
+
+
+def _is_source(parts, mode):
+    return parts[0] == "source" and stat.S_ISDIR(mode)
 
 
 def _checkpoint_name(file, folder):

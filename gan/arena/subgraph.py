@@ -6,29 +6,17 @@ messages.
 
 import math
 
-import tensorflow as tf
+from tensorflow.core.framework import graph_pb2, node_def_pb2
+from tensorflow.python.framework import dtypes
 
 from gan.arena import allowed_ops
-from gan.errors import InputError
+from gan.errors import SubmissionError
 
 MAX_NODES = 50_000
 MAX_EXPANDED_NODES = 200_000  # after every function call is written out
 MAX_CALL_DEPTH = 64
 MAX_TENSOR_BYTES = 256 << 20
 MAX_TOTAL_BYTES = 1 << 30  # a protobuf message ends at 2 GB
-
-_MAX_MESSAGE = 1000
-
-
-class SubmissionError(InputError):
-    """A submission that may not battle; the message says why and what to change.
-
-    The message may quote the submission, so what a terminal could take for a command is escaped, and it is cut short.
-    """
-
-    def __init__(self, message):
-        printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        super().__init__(printable if len(printable) <= _MAX_MESSAGE else printable[:_MAX_MESSAGE] + "...")
 
 
 def cut(graph_def, input_tensor, output_tensor):
@@ -57,7 +45,7 @@ def cut(graph_def, input_tensor, output_tensor):
     while placeholder in nodes:
         placeholder += "_"
 
-    result = tf.compat.v1.GraphDef(versions=graph_def.versions)
+    result = graph_pb2.GraphDef(versions=graph_def.versions)
     result.node.append(_placeholder(placeholder, nodes[source[0]]))
     wanted, visited = [_split(output_tensor)[0]], set()
     while wanted:
@@ -92,10 +80,10 @@ def _split(tensor):
 
 
 def _placeholder(name, source):
-    node = tf.compat.v1.NodeDef(name=name, op="Placeholder")
+    node = node_def_pb2.NodeDef(name=name, op="Placeholder")
     kinds = [source.attr[key].type for key in ("dtype", "DstT", "T") if key in source.attr and source.attr[key].type]
-    floating = kinds and tf.as_dtype(kinds[0]).is_floating
-    node.attr["dtype"].type = kinds[0] if floating else tf.float32.as_datatype_enum
+    floating = kinds and dtypes.as_dtype(kinds[0]).is_floating
+    node.attr["dtype"].type = kinds[0] if floating else dtypes.float32.as_datatype_enum
     if source.op == "Placeholder" and "shape" in source.attr:
         node.attr["shape"].shape.CopyFrom(source.attr["shape"].shape)
     else:
@@ -199,7 +187,7 @@ def _constant_bytes(node):
 
 
 def tensor_bytes(shape, dtype):
-    return math.prod(max(0, size) for size in shape) * max(1, tf.as_dtype(dtype).size or 1)
+    return math.prod(max(0, size) for size in shape) * max(1, dtypes.as_dtype(dtype).size or 1)
 
 
 def _strip(graph_def):

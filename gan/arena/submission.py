@@ -8,14 +8,14 @@ import contextlib
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf import message
-from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2, trackable_object_graph_pb2
+from tensorflow.python.framework import errors
+from tensorflow.python.training import py_checkpoint_reader
 
 from gan import spec
-from gan.arena import freezing, snapshot, subgraph
-from gan.arena.subgraph import SubmissionError
-from gan.errors import first_line
+from gan.arena import freezing, subgraph
+from gan.errors import SubmissionError, first_line
 
 # What Python raises where a message says something impossible: an unknown type, an input that is not there.
 _MALFORMED = (TypeError, ValueError, LookupError, RecursionError, OverflowError)
@@ -31,7 +31,6 @@ class FrozenModel:
       graph_def: allowed operations and constants only.
       input, output: names of the two tensors.
       origin: which checkpoint of the submission it came from.
-      sha256: {file of the submission: hash}.
     """
 
     role: spec.Role
@@ -39,41 +38,35 @@ class FrozenModel:
     input: str
     output: str
     origin: str
-    sha256: dict
 
 
-def load(folder, role):
+def load(folder, checkpoint, role):
     """Reads one half of a submission.
 
     Args:
-      folder: an `epath.Path`, local or `gs://`.
+      folder: a `pathlib.Path` to the files of a `snapshot.Snapshot`.
+      checkpoint: the name of its TF1 checkpoint, or None where it is a SavedModel.
       role: `spec.GENERATOR` or `spec.DISCRIMINATOR`.
 
     Returns:
       A `FrozenModel`.
 
     Raises:
-      SubmissionError: the folder holds no submission, or one that may not battle.
+      SubmissionError: the submission may not battle.
     """
-    with snapshot.take(folder) as files:
-        try:
-            if files.checkpoint:
-                return _load_checkpoint(files, role)
-            return _load_saved_model(files, role)
-        except SubmissionError as error:
-            raise SubmissionError(f"{folder}, {role.name}: {error}") from None
-        except (message.DecodeError, *_MALFORMED) as error:
-            raise SubmissionError(f"{folder}, {role.name}: a file is damaged or malformed ({error})") from None
+    try:
+        return _load_checkpoint(folder / checkpoint, role) if checkpoint else _load_saved_model(folder, role)
+    except (message.DecodeError, *_MALFORMED) as error:
+        raise SubmissionError(f"a file is damaged or malformed ({error})") from None
 
 
-def _load_checkpoint(files, role):
-    prefix = files.path / files.checkpoint
-    meta_graph = tf.compat.v1.MetaGraphDef.FromString(prefix.with_name(f"{prefix.name}.meta").read_bytes())
+def _load_checkpoint(prefix, role):
+    meta_graph = meta_graph_pb2.MetaGraphDef.FromString(prefix.with_name(f"{prefix.name}.meta").read_bytes())
     ends = [_from_collection(meta_graph, name) for name in (role.input, role.output)]
     graph_def, model_input = subgraph.cut(meta_graph.graph_def, *ends)
     keys = {node.name: node.name for node in freezing.variable_nodes(graph_def)}
     freezing.freeze(graph_def, _read_values(prefix, keys))
-    return FrozenModel(role, graph_def, model_input, ends[1], files.checkpoint, files.sha256)
+    return FrozenModel(role, graph_def, model_input, ends[1], prefix.name)
 
 
 def _from_collection(meta_graph, name):
@@ -88,8 +81,8 @@ def _from_collection(meta_graph, name):
     return nodes[0]
 
 
-def _load_saved_model(files, role):
-    saved_model = saved_model_pb2.SavedModel.FromString((files.path / "saved_model.pb").read_bytes())
+def _load_saved_model(folder, role):
+    saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     signatures = [meta for meta in saved_model.meta_graphs if role.signature in meta.signature_def]
     if not signatures:
         names = sorted({name for meta in saved_model.meta_graphs for name in meta.signature_def})
@@ -101,10 +94,10 @@ def _load_saved_model(files, role):
     model_input = _endpoint(signature.inputs, role.input, "input", role)
     output = _endpoint(signature.outputs, role.output, "output", role)
     graph_def, placeholder = subgraph.cut(meta_graph.graph_def, model_input, output)
-    prefix = files.path / "variables" / "variables"
+    prefix = folder / "variables" / "variables"
     keys = _object_keys(meta_graph, graph_def, prefix)
     freezing.freeze(graph_def, _read_values(prefix, keys))
-    return FrozenModel(role, graph_def, placeholder, output, "saved_model.pb", files.sha256)
+    return FrozenModel(role, graph_def, placeholder, output, "saved_model.pb")
 
 
 def _endpoint(endpoints, name, kind, role):
@@ -137,7 +130,7 @@ def _object_keys(meta_graph, graph_def, prefix):
 def _checkpoint_keys(objects, prefix):
     """Returns {id in the SavedModel's object graph: checkpoint key}, walking both graphs from their roots."""
     with _blaming_checkpoint(prefix):
-        reader = tf.train.load_checkpoint(str(prefix))
+        reader = py_checkpoint_reader.NewCheckpointReader(str(prefix))
         if not reader.has_tensor(_OBJECT_GRAPH):
             return {}
         saved = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
@@ -166,7 +159,7 @@ def _read_values(prefix, keys):
     if not keys:
         return {}
     with _blaming_checkpoint(prefix):
-        reader = tf.train.load_checkpoint(str(prefix))
+        reader = py_checkpoint_reader.NewCheckpointReader(str(prefix))
         shapes, kinds = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
         missing = sorted(key for key in keys.values() if key not in shapes)
         if missing:
@@ -184,6 +177,6 @@ def _read_values(prefix, keys):
 def _blaming_checkpoint(prefix):
     try:
         yield
-    except (tf.errors.OpError, RuntimeError, *_MALFORMED) as error:
+    except (errors.OpError, RuntimeError, *_MALFORMED) as error:
         reason = first_line(error).replace(f"{prefix.parent}/", "")  # the path of our copy means nothing to a team
         raise SubmissionError(f"the checkpoint {prefix.name} cannot be read ({reason})") from None

@@ -1,0 +1,193 @@
+"""A contest's folder: what is settled, what was played, what the organiser decided.
+
+    tournament.json       overview, from which the pages are drawn (`overview`)
+    matches/NAME/         match.json and the sheets of images that it names
+    teams/SLUG/           check.json, samples.png, memorisation.json and .png
+    decisions.json        what the referee did
+    entries.json          which snapshot each team plays, and who forfeits
+    snapshots/            the submissions, as they were taken     } not to be published
+    private/              settings, the master seed and its nonce } before the end
+
+A match's folder is named by its id and its two teams, so its result is found again whatever happens to the bracket
+around it, and no result is ever deleted.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import secrets
+
+import filelock
+
+from gan import storage
+from gan.errors import InputError
+
+
+def now():
+    """Returns the time, UTC, in ISO 8601 with seconds."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+_SETTINGS = "private/settings.json"
+
+
+class Ledger:
+    """The files of one contest.
+
+    Args:
+      output: its folder, an `epath.Path`.
+    """
+
+    def __init__(self, output):
+        self.output = output
+
+    def lock(self):
+        """Keeps a second process out for the length of a `with` block; the system lifts it when this one dies.
+
+        Raises:
+          InputError: another process holds it.
+        """
+        self.output.mkdir(parents=True, exist_ok=True)
+        if not storage.is_local(self.output):
+            return contextlib.nullcontext()  # an object store has no locks
+        lock = filelock.FileLock(str(self.output / ".lock"), timeout=0)
+        try:
+            return lock.acquire()
+        except filelock.Timeout:
+            raise InputError(f"{self.output} is in use by another process; wait for it, or name another folder") from None
+
+    # What is settled when a contest begins.
+
+    def settled(self):
+        """Whether the folder holds a contest with its private part."""
+        return (self.output / _SETTINGS).exists()
+
+    def settle(self, settings, notes):
+        """Records the settings of a new contest, or compares them with those of the one that is going on.
+
+        Args:
+          settings: plain data that must not change.
+          notes: plain data that may, for a later replay.
+
+        Returns:
+          {"settings", "notes", "nonce", "begun"}, as recorded when the contest began.
+
+        Raises:
+          InputError: the contest in this folder has other settings.
+        """
+        file = self.output / _SETTINGS
+        if not self.settled():
+            if (self.output / "tournament.json").exists():
+                raise InputError(f"{file} is missing, so the contest in {self.output} cannot go on; name another folder")
+            begun = {"settings": settings, "notes": notes, "nonce": secrets.token_hex(16), "begun": now()}
+            storage.write_json(file, begun)
+        recorded = storage.read_json(file)
+        for name, value in settings.items():
+            before = recorded["settings"].get(name)
+            if before != value:
+                raise InputError(
+                    f"{self.output} holds a contest with {name}={before!r}, now it is {value!r}: give the same, or name "
+                    "another --output_dir"
+                )
+        return recorded
+
+    def recorded(self):
+        """Returns what `settle` recorded.
+
+        Raises:
+          InputError: the folder holds no contest.
+        """
+        if not self.settled():
+            raise InputError(f"{self.output} holds no contest (no {_SETTINGS})")
+        return storage.read_json(self.output / _SETTINGS)
+
+    def make_room(self, kind):
+        """Removes an earlier contest of this kind from the folder.
+
+        Raises:
+          InputError: the folder holds a contest of another kind.
+        """
+        if not self.settled():
+            return
+        found = self.recorded()["settings"]["kind"]
+        if found != kind:
+            raise InputError(f"{self.output} holds a contest of the kind {found}: name another --output_dir")
+        for name in ("matches", "teams", "snapshots", "entries.json", "decisions.json", "tournament.json", "private"):
+            entry = self.output / name
+            if entry.is_dir():
+                entry.rmtree()
+            else:
+                entry.unlink(missing_ok=True)
+
+    # Teams.
+
+    def entries(self):
+        """Returns {slug: entry} of the teams whose snapshots are settled."""
+        return self._read("entries.json", {})
+
+    def save_entries(self, entries):
+        storage.write_json(self.output / "entries.json", entries)
+
+    def store(self, slug):
+        """Returns the folder of a team's snapshots."""
+        return self.output / "snapshots" / slug
+
+    def save_check(self, slug, check, memorisation, pictures):
+        """Writes a team's check.json and memorisation.json (if any), beside the pictures {file name: PNG}."""
+        folder = self.output / "teams" / slug
+        if memorisation:
+            storage.write_json(folder / "memorisation.json", memorisation)
+        for name, png in pictures.items():
+            storage.write_bytes(folder / name, png)
+        storage.write_json(folder / "check.json", check)
+
+    # Matches.
+
+    @staticmethod
+    def match_folder(match_id, slug_a, slug_b, attempt=1, forfeit=False):
+        """Returns the name of a match's folder."""
+        end = "--forfeit" if forfeit else "" if attempt == 1 else f"--{attempt}"
+        return f"matches/{match_id}--{slug_a}--{slug_b}{end}"
+
+    def result(self, folder):
+        """Returns a match's result, or None where it was not played yet."""
+        return self._read(f"{folder}/match.json", None)
+
+    def save_result(self, folder, result, sheets):
+        """Writes a match; match.json comes last, so a kill leaves a whole match or none."""
+        for name, png in sheets.items():
+            storage.write_bytes(self.output / folder / name, png)
+        storage.write_json(self.output / folder / "match.json", result)
+
+    # The referee.
+
+    def decisions(self):
+        """Returns what the referee decided, oldest first."""
+        return self._read("decisions.json", [])
+
+    def add_decision(self, action, subject, reason):
+        entry = {"time": now(), "action": action, "subject": subject, "reason": reason}
+        storage.write_json(self.output / "decisions.json", [*self.decisions(), entry])
+
+    def disqualified(self):
+        """Returns {team name: reason} of the teams that are disqualified now."""
+        reasons = {}
+        for decision in self.decisions():
+            if decision["action"] == "disqualify":
+                reasons[decision["subject"]] = decision["reason"]
+            elif decision["action"] == "reinstate":
+                reasons.pop(decision["subject"], None)
+        return reasons
+
+    def attempt(self, match_id):
+        """Returns the number of the attempt at a match that counts: 1, and one more for each rematch."""
+        return 1 + sum(d["action"] == "rematch" and d["subject"] == match_id for d in self.decisions())
+
+    def _read(self, name, default):
+        file = self.output / name
+        return storage.read_json(file) if file.exists() else default
+
+
+def commitment(seed, nonce):
+    """Returns the hash that is published before the contest: SHA-256 of the text "SEED/NONCE"."""
+    return hashlib.sha256(f"{seed}/{nonce}".encode()).hexdigest()

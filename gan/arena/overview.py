@@ -1,0 +1,110 @@
+"""`tournament.json`: the overview of a contest, from which its pages are drawn."""
+
+from gan import __version__
+from gan.arena import ledger
+
+FORMAT = 1
+_SMALL_SEED = 1 << 40
+_TIE_BREAKS = {
+    "time": "less running time; closer than its spread: an extra round, then the better seed",
+    "extra_round": "an extra round, then the better seed",
+    "seed": "the better seed",
+}
+
+
+def summary(folder, result):
+    """Returns what the overview says of one match.
+
+    Args:
+      folder: the match's folder, "matches/NAME".
+      result: the content of its `match.json`.
+    """
+    sides = result["teams"]
+    return {
+        "folder": folder,
+        "id": result["id"],
+        "stage": result["stage"],
+        "a": sides["a"]["slug"],
+        "b": sides["b"]["slug"],
+        "score": result["score"] and [result["score"]["a"], result["score"]["b"]],
+        "out_of": result["out_of"],
+        "winner": result["winner"] and sides[result["winner"]]["slug"],
+        "decided_by": result["decided_by"],
+        "reason": result["reason"],
+        "directions": [
+            [sides[d["generator"]]["slug"], sides[d["discriminator"]]["slug"], d["points"], d["out_of"]]
+            for played in result["rounds"]
+            for d in played["directions"]
+            if d["failure"] is None
+        ],
+    }
+
+
+def build(organiser):
+    """Returns the content of `tournament.json` for an `organiser.Organiser`."""
+    seed, nonce = organiser.secrets()
+    extras = {"bracket": [], "ratings": None, "places": {}, "warnings": [], **organiser.extras}
+    places = extras.pop("places")
+    disqualified = organiser.ledger.disqualified()
+    return {
+        "format": FORMAT,
+        "gan_version": __version__,
+        "kind": organiser.kind,
+        "status": organiser.status,
+        "updated": ledger.now(),
+        "sandbox": organiser.sandboxed,
+        "rules": _rules(organiser),
+        "commitment": {"seed_sha256": ledger.commitment(seed, nonce), "data": organiser.data_files},
+        "revealed": {"seed": str(seed), "nonce": nonce} if organiser.status == "finished" else None,
+        "teams": [
+            {
+                "name": entry["name"],
+                "slug": slug,
+                "seed": extras.get("ranks", {}).get(slug, entry.get("seed")),
+                "snapshot": entry.get("snapshot") or "",
+                "taken": entry.get("taken") or "",
+                "forfeit": entry.get("forfeit"),
+                "disqualified": disqualified.get(entry["name"]),
+                "place": places.get(slug),
+                "house": bool(entry.get("house")),
+            }
+            for slug, entry in organiser.entries.items()
+        ],
+        "bracket": extras["bracket"],
+        "matches": list(organiser.played.values()),
+        "ratings": extras["ratings"],
+        "decisions": organiser.ledger.decisions(),
+        "warnings": [*_warnings(organiser), *extras["warnings"]],
+    }
+
+
+def _rules(organiser):
+    terms, options = organiser.terms, organiser.options
+    rows = [
+        ("images", f"{terms.num_generate} generated and {terms.num_reals} real in each direction, {terms.contest}"),
+        ("points", "one for each right verdict of a team's own D; real if and only if p > 0.5"),
+    ]
+    if organiser.kind == "knockout":
+        rows += [("rounds", "one, in the final three"), ("tie", _TIE_BREAKS[options.tie_break])]
+    elif organiser.kind == "league":
+        rows.append(("pairs", "every G against every D but its own"))
+    elif organiser.kind == "mock":
+        rows.append(("pairs", "drawn anew for each session; every team plays"))
+    rows += [
+        ("pixels", "clipped to [0, 1], rounded to 8 bits, written as PNG, generated and real alike"),
+        ("disguise", "all images flipped and shifted in one secret way" if terms.disguise else "none"),
+        ("time limit", f"{options.time_limit:g} s for one team's part of one round"),
+        ("failure", "one retry; then G's failure gives the opponent full points, D's failure none"),
+        ("sandbox", "bubblewrap, one worker for each team" if organiser.sandboxed else "OFF"),
+    ]
+    return [list(row) for row in rows]
+
+
+def _warnings(organiser):
+    found = [f"{entry['name']} {entry['note']}" for entry in organiser.entries.values() if entry.get("note")]
+    if organiser.kind == "knockout" and organiser.options.seed < _SMALL_SEED:
+        found.append(
+            "the master seed is small enough to be guessed; for a contest that counts, draw one: "
+            'python -c "import secrets; print(secrets.randbits(63))"'
+        )
+    return found

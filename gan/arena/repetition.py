@@ -1,0 +1,108 @@
+"""Plays a recorded match again and compares."""
+
+import dataclasses
+
+from gan import spec, storage
+from gan.arena import house, ledger, match, rounds, snapshot
+from gan.arena.registration import Pool
+from gan.errors import InputError
+
+# Measured by a clock, or by another version of this project.
+_MAY_DIFFER = {"timing", "gan_version"}
+_MOST = 20  # differences that are listed
+
+
+def differences(file, options, sandboxed):
+    """Plays a match again.
+
+    Args:
+      file: its match.json, in the folder of its contest.
+      options: a `replay.ReplayOptions`.
+      sandboxed: from `sandbox.resolve`.
+
+    Returns:
+      One sentence for each difference, `_MOST` at most.
+
+    Raises:
+      InputError: the result, a snapshot or the data is missing, or not what was played with.
+    """
+    then = _read(file)
+    contest = ledger.Ledger(file.parent.parent.parent)
+    terms = rounds.Terms(**{**_fields(then["terms"]), "contest": spec.ContestSpec(**then["terms"]["contest"])})
+    pool, training = _images(then, contest, options, terms.contest)
+    fixture = match.Fixture(**_fixture(then))
+    with Pool(sandboxed, options.time_limit, 2) as workers:
+        contestants = {
+            side: _contestant(team, contest, terms.contest, training, workers) for side, team in then["teams"].items()
+        }
+        now, sheets = match.play(fixture, contestants, pool, terms, recorded_timing=then["timing"])
+    found = list(_compare("", {**then, **dict.fromkeys(_MAY_DIFFER)}, {**now, **dict.fromkeys(_MAY_DIFFER)}))
+    for name, png in sheets.items():
+        picture = file.parent / name
+        if not picture.exists() or picture.read_bytes() != png:
+            found.append(f"picture {name}")
+    return found[:_MOST]
+
+
+def _read(file):
+    try:
+        result = storage.read_json(file)
+        if result["format"] == match.FORMAT and result["teams"]:
+            return result
+    except (ValueError, LookupError, TypeError):
+        pass  # said below
+    raise InputError(f"{file} is no result of a match (format {match.FORMAT}); expected the match.json of a contest")
+
+
+def _fields(terms):
+    names = {field.name for field in dataclasses.fields(rounds.Terms)}
+    return {name: value for name, value in terms.items() if name in names}
+
+
+def _fixture(result):
+    names = {field.name for field in dataclasses.fields(match.Fixture)} - {"rounds"}
+    return {name: result[name] for name in names} | {"rounds": result["number_of_rounds"]}
+
+
+def _images(then, contest, options, size):
+    """Returns (pool, training images or None), the pool compared with the one that was played with."""
+    notes = contest.recorded()["notes"] if contest.settled() else {}
+    patterns = [getattr(options, name) or notes.get(name, "") for name in ("input_data_pattern", "train_data_pattern")]
+    pool = options.load_images(patterns[0], size.image_shape, "validation")
+    if pool.fingerprint != then["data"]["fingerprint"]:
+        raise InputError(
+            f"the data's fingerprint is {pool.fingerprint[:16]}..., the match was played with "
+            f"{then['data']['fingerprint'][:16]}...: give the same --input_data_pattern"
+        )
+    plays_house = any(team["slug"].startswith("house-") for team in then["teams"].values())
+    if not plays_house or (patterns[0] and not patterns[1]):
+        return pool, None
+    return pool, options.load_images(patterns[1], size.image_shape, "train")
+
+
+def _contestant(team, contest, size, training, workers):
+    if team["forfeit"]:
+        return match.Contestant(team["name"], team["slug"], None, team["snapshot"], team["forfeit"])
+    if team["snapshot"]:
+        folder = contest.store(team["slug"]) / team["snapshot"][:16]
+        if not folder.exists():
+            raise InputError(f"{folder} is missing: the snapshot from which {team['name']} played")
+        files = snapshot.read(folder)
+        if changed := snapshot.difference(files):
+            raise InputError(changed)
+        return match.Contestant(team["name"], team["slug"], workers.player(team["slug"], files), files.digest)
+    players = {house.slug(name): player for name, player in house.generators(size, training).items()}
+    if team["slug"] not in players:
+        raise InputError(f"{team['name']} plays training images: give --train_data_pattern")
+    return match.Contestant(team["name"], team["slug"], players[team["slug"]])
+
+
+def _compare(path, then, now):
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted(then.keys() | now.keys()):
+            yield from _compare(f"{path}.{key}" if path else key, then.get(key), now.get(key))
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for i, pair in enumerate(zip(then, now, strict=True)):
+            yield from _compare(f"{path}[{i}]", *pair)
+    elif then != now:
+        yield f"{path}: {then!r} then, {now!r} now"

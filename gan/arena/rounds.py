@@ -1,0 +1,234 @@
+"""One round: generators make images, discriminators judge them among real ones.
+
+A model takes part through two functions of arrays (`generate`, `discriminate`) that may raise `Fault`. Both sides see
+8-bit PNG files and nothing else, so that nothing but the picture tells a generated image from a real one.
+"""
+
+import dataclasses
+import math
+import statistics
+import time
+
+import numpy as np
+
+from gan import pictures, random_noise_generator, seeds, spec
+from gan.arena import rules
+from gan.errors import SubmissionError
+
+COLUMNS = 10  # images in one row of a sheet
+
+
+class Fault(SubmissionError):
+    """A model gave no output, or not one that the contract allows; the message is the reason.
+
+    `side` is "generator" or "discriminator".
+    """
+
+    def __init__(self, side, message):
+        super().__init__(message)
+        self.side = side
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """What holds for every round of a contest.
+
+    Attributes:
+      contest: the `spec.ContestSpec`.
+      num_generate, num_reals: images of each kind in one direction.
+      disguise: show all images flipped, shifted and cropped in one secret way, so that a list of known images is of no
+        use to D.
+      timed: measure running times.
+    """
+
+    contest: spec.ContestSpec
+    num_generate: int = 15
+    num_reals: int = 15
+    disguise: bool = False
+    timed: bool = True
+
+    @property
+    def out_of(self):
+        return self.num_generate + self.num_reals
+
+
+@dataclasses.dataclass
+class Direction:
+    """One team's G against another team's D.
+
+    Attributes:
+      generator, discriminator: keys of the two teams.
+      truth: 1 for each real image, 0 for each generated one, in the order in which D saw them.
+      p: D's belief in each; empty where one side failed.
+      shown: the images in that order, uint8 [N, image_size]; None where G failed.
+      sheet: the same as one PNG file, `COLUMNS` in a row.
+      failure: the `Fault` that ended it, or None.
+      seconds: {"generator": [...], "discriminator": [...]}, the timed calls.
+      out_of: images.
+    """
+
+    generator: str
+    discriminator: str
+    out_of: int
+    truth: list = dataclasses.field(default_factory=list)
+    p: list = dataclasses.field(default_factory=list)
+    shown: np.ndarray | None = None
+    sheet: bytes | None = None
+    failure: Fault | None = None
+    seconds: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def points(self):
+        return rules.points(self.p, self.truth if self.p else [], self.failure and self.failure.side, self.out_of)
+
+    def right_on(self, real):
+        """Returns the right verdicts on the real (1) or on the generated (0) images."""
+        return sum(rules.verdict(p) == truth == real for p, truth in zip(self.p, self.truth, strict=False))
+
+
+def play(players, pairs, reals, terms, seed):
+    """Plays one round.
+
+    Args:
+      players: {key: object with `generate`, `discriminate`, `start_part` and `exempt_from_variety`}.
+      pairs: (key of the generator, key of the discriminator) for each direction.
+      reals: uint8 [num_reals, image_size], the same in all directions.
+      terms: the `Terms`.
+      seed: decides latents and orders.
+
+    Returns:
+      A `Direction` for each pair.
+    """
+    for player in players.values():
+        player.start_part()
+    noise = random_noise_generator.generate_noise(
+        terms.num_generate, terms.contest.latent_size, seeds.generator(seed, "noise")
+    )
+    directions, parts = [], []
+    for generator, discriminator in pairs:
+        direction = Direction(generator, discriminator, terms.out_of)
+        directions.append(direction)
+        try:
+            parts += _play_direction(direction, players, noise, reals, terms, seed)
+        except Fault as fault:
+            direction.failure = fault
+    if terms.timed:
+        _time_interleaved(parts)
+    return directions
+
+
+def _play_direction(direction, players, noise, reals, terms, seed):
+    """Fills in a direction; returns its two `_Part`s for the timing."""
+    player = players[direction.generator]
+    made = _Part(direction, spec.GENERATOR, player.generate, noise)
+    generated = made.first_output(lambda images: _image_fault(images, player, terms))
+
+    pixels = np.concatenate([spec.to_8bit(generated), reals])
+    if terms.disguise:
+        pixels = _disguise(pixels, terms.contest.image_shape, seeds.generator(seed, "disguise"))
+    order = seeds.generator(seed, "order", direction.generator).permutation(len(pixels))
+    shape = terms.contest.image_shape
+    direction.truth = [int(place >= terms.num_generate) for place in order]
+    direction.sheet = pictures.encode(pictures.grid(pixels[order], shape, COLUMNS), "PNG")
+
+    direction.shown = pictures.cells(pictures.decode(direction.sheet), shape, COLUMNS, len(pixels))
+    images = spec.from_8bit(direction.shown)
+    judged = _Part(direction, spec.DISCRIMINATOR, players[direction.discriminator].discriminate, images)
+    p = judged.first_output(lambda p: spec.prediction_fault(p, len(images)))
+    direction.p = [float(belief) for belief in p[:, 0]]
+    return made, judged
+
+
+def _image_fault(images, player, terms):
+    fault = spec.image_fault(images, terms.num_generate, terms.contest)
+    if fault or player.exempt_from_variety:
+        return fault
+    return spec.variety_fault(spec.to_8bit(images))
+
+
+def _disguise(pixels, shape, rng):
+    """Flips, shifts and crops all images in one way; what is left of the border is repeated at the edge."""
+    images = pixels.reshape(-1, *shape)
+    if rng.random() < 0.5:
+        images = images[:, :, ::-1]
+    margin = max(1, min(shape[:2]) // 16)
+    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
+    top, left = rng.integers(0, 2 * margin + 1, 2)
+    return padded[:, top : top + shape[0], left : left + shape[1]].reshape(len(pixels), -1)
+
+
+class _Part:
+    """One model's share in one direction: one retry, then its fault is the direction's."""
+
+    def __init__(self, direction, role, call, batch):
+        self._direction = direction
+        self._role = role
+        self._call = call
+        self._batch = batch
+        self._retries = rules.RETRIES
+        self._output = None
+
+    def first_output(self, fault_of):
+        """Returns the output, in which `fault_of` finds nothing wrong.
+
+        Raises:
+          Fault: there is none, twice.
+        """
+
+        def checked():
+            output = self._call(self._batch)
+            if fault := fault_of(output):
+                raise Fault(self._role.name, fault)
+            return output
+
+        self._output = self._with_retry(checked)
+        return self._output
+
+    def time(self):
+        """Times one more call, which must repeat the first output."""
+        if self._direction.failure is None:
+            try:
+                self._direction.seconds.setdefault(self._role.name, []).append(self._with_retry(self._timed))
+            except Fault as fault:
+                self._direction.failure = fault
+
+    def _timed(self):
+        begin = time.perf_counter()
+        output = self._call(self._batch)
+        seconds = time.perf_counter() - begin
+        if fault := repeat_fault(self._output, output):
+            raise Fault(self._role.name, fault)
+        return seconds
+
+    def _with_retry(self, call):
+        while True:
+            try:
+                return call()
+            except Fault:
+                if not self._retries:
+                    raise
+                self._retries -= 1
+
+
+def repeat_fault(first, second):
+    """Returns None where two outputs for the same input are equal within the tolerance, else one sentence."""
+    same_kind = first.shape == second.shape and first.dtype == second.dtype
+    difference = float(np.max(np.abs(second - first), initial=0.0)) if same_kind else math.inf
+    if difference <= rules.REPEAT_TOLERANCE:
+        return None
+    return (
+        f"the same input gave outputs that differ by {difference:.2g}, at most {rules.REPEAT_TOLERANCE} is allowed: "
+        "export with training off, without dropout or noise"
+    )
+
+
+def _time_interleaved(parts):
+    """Calls all models in turn, so that a slow moment of the machine meets every team. The first calls were warm-up."""
+    for _ in range(rules.TIMED_CALLS):
+        for part in parts:
+            part.time()
+
+
+def median_and_spread(calls):
+    """Returns the median of timed calls and how far they lie apart, in seconds."""
+    return statistics.median(calls), max(calls) - min(calls)

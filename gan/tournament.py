@@ -1,0 +1,152 @@
+"""Plays a contest between the submissions of a team list: knock-out, league or mock battles.
+
+    python -m gan.tournament --teams=teams.csv --input_data_pattern='faces/test*' --seed=12345 --output_dir=contest
+    python -m gan.tournament --teams=teams.csv --input_data_pattern='faces/v*' --format=mock --every=2h --output_dir=mock
+    python -m gan.tournament --checkpoints_of=my_run --sandbox=off --output_dir=self   # which export to submit?
+
+teams.csv has the columns name,submission and, if wanted, seed. Open OUTPUT_DIR/index.html. A contest that was stopped
+or killed goes on where it was with the same command.
+"""
+
+if not __package__:  # `python gan/tournament.py` works like `python -m gan.tournament`
+    import pathlib
+    import sys
+
+    sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
+
+import dataclasses
+import signal
+import tempfile
+
+from etils import epy
+
+from gan import flags, storage
+from gan.arena import options as arena_options
+from gan.errors import InputError, Interrupted, RunError
+from gan.flags import flag
+
+with epy.lazy_imports():
+    from gan.arena import bracket, knockout, league, mock, organiser, teams, terminal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TournamentOptions(arena_options.PlayOptions):
+    """Flags of `gan.tournament`."""
+
+    teams: str = flag("", "team list: a CSV file with the columns name,submission[,seed]")
+    checkpoints_of: str = flag("", "a run of one's own whose exports play a league against each other")
+    format: str = flag("knockout", "what is played", choices=("knockout", "mock", "league"))
+    output_dir: str = flag("tournament/", "folder of the contest: pages, results, snapshots")
+    mock_dir: str = flag("", "folder of earlier mock battles: their ratings seed, their snapshots step in")
+    house: bool = flag(True, "house opponents play in a league, for scale")
+    every: str = flag("", "mock: time between sessions, for instance 2h; empty: one session, or one a day")
+    at: str = flag("", "mock: time of day of the first session, for instance 12:00")
+    freeze: bool = flag(False, "knock-out, league: take and check all submissions now, and stop")
+    dry_run: bool = flag(False, "check all submissions, draw the bracket, write nothing, and stop")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if bool(self.teams) == bool(self.checkpoints_of):
+            raise InputError("give --teams (a CSV file) or --checkpoints_of (a run of your own), one of them")
+        if (self.every or self.at) and self.format != "mock":
+            raise InputError(f"--every and --at belong to --format=mock, not {self.format}")
+        if self.freeze and (self.format == "mock" or self.dry_run):
+            raise InputError("--freeze belongs to a knock-out or a league, without --dry_run")
+
+    @property
+    def kind(self):
+        return "league" if self.checkpoints_of else self.format
+
+
+def tournament(options):
+    """Plays, or goes on with, a contest.
+
+    Args:
+      options: `TournamentOptions`.
+
+    Returns:
+      The content of `tournament.json`; None after a dry run.
+
+    Raises:
+      InputError: a flag, the team list or the data cannot be used.
+      RunError: no team has a submission that passes the check.
+    """
+    if options.dry_run:
+        with tempfile.TemporaryDirectory(prefix="gan-dry-run-") as temporary:
+            return _with_organiser(options, storage.path(temporary), _dry_run)
+    return _with_organiser(options, storage.path(options.output_dir), _play)
+
+
+def _with_organiser(options, output, act):
+    at = mock.time_of_day(options.at) if options.at else None
+    every = mock.seconds(options.every) if options.every else None
+    _read_teams(options)  # a mistake in the list is said before anything is loaded
+    earlier = [storage.path(options.mock_dir)] if options.mock_dir else []
+    ratings = mock.earlier_ratings(earlier[0]) if earlier else {}
+    timed = options.kind != "league"
+    with organiser.Organiser(output, options.kind, options, timed, earlier) as run:
+        try:
+            return act(options, run, ratings, at, every)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped; the same command goes on where it was", signal.SIGINT) from None
+
+
+def _read_teams(options):
+    if options.teams:
+        return teams.read(storage.path(options.teams))
+    exports = storage.path(options.checkpoints_of) / "export"
+    steps = [entry for entry in exports.iterdir() if entry.is_dir() and entry.name.startswith("step_")] if exports.exists() else []
+    steps.sort(key=lambda entry: (len(entry.name), entry.name))
+    found = [teams.Team(entry.name, str(entry)) for entry in steps]
+    if len(found) < 2:
+        raise InputError(f"{exports} holds {len(found)} exports (step_N); a league needs 2: train with --export_model_steps")
+    teams.check_field(found, exports)
+    return found
+
+
+def _dry_run(options, run, ratings, *_):
+    run.enter_anew(_read_teams(options))
+    if run.kind == "knockout":
+        order = knockout.seeding(run, ratings)
+        matches = bracket.draw(len(order))
+        names = {slug: entry["name"] for slug, entry in run.entries.items()}
+        run.say(terminal.bracket_text(knockout.drawn_bracket(order, matches, {}, {}), names))
+    broken = sum(entry["forfeit"] is not None for entry in run.entries.values())
+    run.say(f"dry run: {len(run.entries) - broken} of {len(run.entries)} submissions may battle; nothing was written")
+
+
+def _play(options, run, ratings, at, every):
+    team_list = _read_teams(options)
+    run.settle([] if run.kind == "mock" else team_list)
+    if run.kind == "mock":
+        mock.play(run, lambda: _read_teams(options), at, every)
+        mock.report(run)
+    else:
+        _play_once(options, run, ratings, team_list)
+    run.say(f"written: {run.ledger.output / 'index.html'}, tournament.json, matches/, teams/")
+    return storage.read_json(run.ledger.output / "tournament.json")
+
+
+def _play_once(options, run, ratings, team_list):
+    run.enter(team_list)
+    if options.freeze:
+        run.status = "frozen"
+        run.publish(now=True)
+        run.say("frozen: the same command without --freeze plays these snapshots")
+        return
+    if all(run.forfeit_of(slug) for slug in run.entries):
+        raise RunError("no submission passes the check, so there is nobody to play; see the reasons above")
+    if run.kind == "knockout":
+        knockout.play(run, ratings)
+        knockout.report(run)
+        return
+    if options.house and not options.checkpoints_of:
+        run.enter_house()
+    league.play(run)
+    league.report(run)
+    if options.checkpoints_of:
+        run.say(league.advice(run))
+
+
+if __name__ == "__main__":
+    flags.run(tournament, TournamentOptions)
