@@ -26,7 +26,7 @@ with epy.lazy_imports():
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReplayOptions(flags.ReadingOptions, arena_options.SandboxOptions):
+class ReplayOptions(arena_options.SandboxOptions):
     """Flags of `gan.replay`."""
 
     result: str = flags.word("match.json of a contest, in its place beside the contest's other files")

@@ -84,11 +84,15 @@ def _with_organiser(options, output, act):
     earlier = [storage.path(options.mock_dir)] if options.mock_dir else []
     ratings = mock.earlier_ratings(earlier[0]) if earlier else {}
     timed = options.kind != "league"
+    # Set anew, because a shell starts a job in the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     with organiser.Organiser(output, options.kind, options, timed, earlier) as run:
-        try:
-            return act(options, run, ratings, at, every)
-        except KeyboardInterrupt:
-            raise Interrupted("stopped; the same command goes on where it was", signal.SIGINT) from None
+        return act(options, run, ratings, at, every)
+
+
+def _stop(number, _):
+    raise Interrupted("stopped; the same command goes on where it was", number)
 
 
 def _read_teams(options):

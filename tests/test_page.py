@@ -321,6 +321,8 @@ def test_knockout_has_a_page_for_each_match_and_team(contest, count):
     assert len(index.all("node")) == count - 1
     champion = next(team["name"] for team in made.tournament["teams"] if team["place"] == 1)
     assert f"Champion {champion}" in index.text
+    teams = [a["href"] for tag, a in index.tags if tag == "a" and a["href"].startswith("teams/")]
+    assert teams[-count] == f"teams/team-{champion.removeprefix('Team ')}/index.html"  # the best place comes first
 
 
 def test_tree_puts_each_match_beside_those_that_feed_it(contest):

@@ -30,20 +30,29 @@ class ImagesOptions(flags.ReadingOptions, flags.SeedOptions):
         return total - self.num_generate
 
     def load_images(self, pattern, shape, split):
-        """Returns the `records.Records` that a pattern names; without one, the embedded digits' `split`.
+        """Returns the `records.Records` of a pattern, or embedded digits; see `load_images`."""
+        return load_images(pattern, shape, split, num_readers=self.num_readers, max_bad_records=self.max_bad_records)
 
-        Raises:
-          InputError: there is no pattern and the images are no digits, or the files cannot be read.
-        """
-        if pattern:
-            return records.read(
-                pattern, shape, num_readers=self.num_readers, max_bad_records=self.max_bad_records
-            )
-        if shape == digits.SHAPE:
-            return digits.load(split)
-        raise InputError(
-            f"images of {'x'.join(map(str, shape))} are not the embedded digits (28x28x1): give --input_data_pattern"
-        )
+
+def load_images(pattern, shape, split, **reading):
+    """Returns the `records.Records` that a pattern names; without one, the embedded digits' `split`.
+
+    Args:
+      pattern: record files, or "".
+      shape: (height, width, channels).
+      split: "train" or "validation".
+      reading: further arguments of `records.read`.
+
+    Raises:
+      InputError: there is no pattern and the images are no digits, or the files cannot be read.
+    """
+    if pattern:
+        return records.read(pattern, shape, **reading)
+    if tuple(shape) == digits.SHAPE:
+        return digits.load(split)
+    raise InputError(
+        f"images of {'x'.join(map(str, shape))} are not the embedded digits (28x28x1): give --input_data_pattern"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,10 @@ class Organiser:
                 "data": self.images.reals.fingerprint,
                 "training_data": self.images.training and self.images.training.fingerprint,
             },
-            notes={name: getattr(options, name) for name in ("input_data_pattern", "train_data_pattern")},
+            notes={
+                name: getattr(options, name)
+                for name in ("input_data_pattern", "train_data_pattern", "max_bad_records")
+            },
         )
 
     def enter(self, teams):

@@ -6,6 +6,7 @@ It needs no server and nothing from outside; it works from a folder on a disk. T
 
 import functools
 import itertools
+import math
 import pathlib
 import statistics
 import urllib.parse
@@ -95,6 +96,7 @@ class _Site:
             early_stages=_early_stages(self._tournament["bracket"]),
             ratings=_ratings(self._tournament["ratings"]),
             states={slug: _state_of_team(self._output / "teams" / slug) for slug in self.teams},
+            ranked=sorted(self.teams.values(), key=lambda team: team["place"] or math.inf),
             champions=[team for team in self.teams.values() if team["place"] == 1],
             script={"match": match and match["key"], "running": self._running, "plays_itself": self._running},
         )

@@ -4,6 +4,7 @@ import dataclasses
 
 from gan import spec, storage
 from gan.arena import house, ledger, match, rounds, snapshot
+from gan.arena.options import load_images
 from gan.arena.registration import Pool
 from gan.errors import InputError
 
@@ -68,7 +69,8 @@ def _images(then, contest, options, size):
     """Returns (pool, training images or None), the pool compared with the one that was played with."""
     notes = contest.recorded()["notes"] if contest.settled() else {}
     patterns = [getattr(options, name) or notes.get(name, "") for name in ("input_data_pattern", "train_data_pattern")]
-    pool = options.load_images(patterns[0], size.image_shape, "validation")
+    reading = {"max_bad_records": notes.get("max_bad_records", 0)}
+    pool = load_images(patterns[0], size.image_shape, "validation", **reading)
     if pool.fingerprint != then["data"]["fingerprint"]:
         raise InputError(
             f"the data's fingerprint is {pool.fingerprint[:16]}..., the match was played with "
@@ -77,7 +79,7 @@ def _images(then, contest, options, size):
     plays_house = any(team["slug"].startswith("house-") for team in then["teams"].values())
     if not plays_house or (patterns[0] and not patterns[1]):
         return pool, None
-    return pool, options.load_images(patterns[1], size.image_shape, "train")
+    return pool, load_images(patterns[1], size.image_shape, "train", **reading)
 
 
 def _contestant(team, contest, size, training, workers):
