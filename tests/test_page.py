@@ -353,7 +353,7 @@ def test_a_thousand_teams_read_one_match_for_the_index(contest, monkeypatch):
     made.play_next(second)
     read = []
     monkeypatch.setattr(storage, "read_json", lambda file: read.append(str(file)) or json.loads(file.read_text()))
-    page.draw_match(made.output, second["folder"])
+    page.draw_matches(made.output, [second["folder"]])
     matches = sorted(file.split("matches/")[1] for file in read if "matches/" in file)
     assert matches == [f"round-of-1024-{n}/match.json" for n in (1, 2, 2)]
     index = Page(made.output / "index.html")
@@ -362,11 +362,11 @@ def test_a_thousand_teams_read_one_match_for_the_index(contest, monkeypatch):
     assert "Round of 1024: 512 matches, 2 played" in index.text
 
 
-def test_draw_match_writes_what_draw_would(contest):
+def test_draw_matches_writes_what_draw_would(contest):
     made = contest([f"Team {n}" for n in range(4)]).knockout(1)
     page.draw(made.output)
     made.play_next(made.tournament["bracket"][1])
-    page.draw_match(made.output, "matches/semi-final-2")
+    page.draw_matches(made.output, ["matches/semi-final-2"])
     written = {file: file.read_text() for file in pages(made.output)}
     page.draw(made.output)
     assert written == {file: file.read_text() for file in pages(made.output)}
@@ -374,9 +374,9 @@ def test_draw_match_writes_what_draw_would(contest):
     assert [a["href"] for _, a in first.tags if a.get("rel") == "next"] == ["../../matches/semi-final-2/index.html"]
 
 
-def test_draw_match_of_a_match_that_is_to_be_played_again(contest):
+def test_draw_matches_of_a_match_that_is_to_be_played_again(contest):
     made = contest(["A", "B"]).knockout(0)
-    page.draw_match(made.output, "matches/final")
+    page.draw_matches(made.output, ["matches/final"])
     assert "No match has been played yet." in Page(made.output / "index.html").text
     assert not (made.output / "matches").exists()
 
@@ -384,7 +384,7 @@ def test_draw_match_of_a_match_that_is_to_be_played_again(contest):
 def test_remote_folder():
     made = Contest(storage.path("ram://page-test/site"), ["A", "B"]).knockout()
     page.draw(made.output)
-    page.draw_match(made.output, "matches/final")
+    page.draw_matches(made.output, ["matches/final"])
     assert "Final" in Page(made.output / "index.html").text
 
 

@@ -8,9 +8,14 @@ from conftest import ROOT
 
 GROUND = {
     *("errors", "spec", "seeds", "random_noise_generator", "storage", "flags", "pictures", "records", "digits"),
-    "class_lookup",
+    *("class_lookup", "metrics"),
 }
-COMMANDS = {"train", "eval", "generate_and_discriminate", "linear_interpolation"}
+STUDIO_COMMANDS = {"train", "eval"}
+ARENA_COMMANDS = {
+    *("generate_and_discriminate", "linear_interpolation", "check_submission", "battle", "tournament", "referee"),
+    "replay",
+}
+COMMANDS = STUDIO_COMMANDS | ARENA_COMMANDS
 MODULES = sorted((ROOT / "gan").rglob("*.py"))
 
 

@@ -64,6 +64,7 @@ def _pass(organiser, order, matches):
     decisions = organiser.ledger.decisions()
     winners, results = {}, {}
     organiser.played = {}
+    organiser.publish(now=True)
     _show(organiser, order, matches, winners, results)
     for match in matches:
         if organiser.ledger.decisions() != decisions:

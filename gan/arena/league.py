@@ -15,6 +15,7 @@ def play(organiser):
       organiser: an `organiser.Organiser` with its entries, house opponents among them.
     """
     organiser.played = {}
+    organiser.publish(now=True)
     number = {slug: i for i, slug in enumerate(organiser.entries, 1)}
     playing = [slug for slug in organiser.entries if not organiser.forfeit_of(slug)]
     for a, b in _pairs(playing, organiser.options.workers):
@@ -23,6 +24,8 @@ def play(organiser):
             organiser.publish()
     rate(organiser)
     organiser.status = "finished"
+    teams = organiser.extras["ratings"]["teams"] if organiser.extras.get("ratings") else []
+    organiser.extras["places"] = {row["slug"]: 1 for row in teams if row["group"] == 1}
     organiser.publish(now=True)
 
 

@@ -100,6 +100,7 @@ def _wait(organiser, start):
 def _play_session(organiser, number, session):
     """Plays a session, or finds what was played of it; a kill in the middle costs one match."""
     organiser.entries = session["entries"]
+    organiser.publish(now=True)
     order = list(session["entries"])
     for k, (a, b) in enumerate(session["pairs"], 1):
         better = "a" if order.index(a) < order.index(b) else "b"

@@ -181,15 +181,18 @@ class Organiser:
         return match.Contestant(entry["name"], slug, self._pool.player(slug, files), files.digest)
 
     def publish(self, now=False):
-        """Writes the overview and the pages of what was played since, unless that was done a moment ago."""
+        """Writes the overview and the pages of what was played since, unless that was done a moment ago.
+
+        With `now`, all pages are written in any case: at the beginning and at the end.
+        """
         if not now and time.monotonic() - self._published < _PUBLISH_SECONDS:
             return
         storage.write_json(self.ledger.output / "tournament.json", overview.build(self))
-        for folder in self._unpublished:
-            page.draw_match(self.ledger.output, folder)
-        self._unpublished = []
         if now:
             page.draw(self.ledger.output)
+        else:
+            page.draw_matches(self.ledger.output, self._unpublished)
+        self._unpublished = []
         self._published = time.monotonic()
 
     def secrets(self):

@@ -43,28 +43,27 @@ def draw(output):
     site.write_index()
 
 
-def draw_match(output, folder):
-    """Writes the pages that change when a match has just been played.
+def draw_matches(output, folders):
+    """Writes the pages that change when matches have just been played.
 
-    These are its own page, that of the match before (which now has a next one), those of its two teams, and the index.
-    The pages of teams that have not played yet are `draw`'s.
+    These are their own pages, those of the matches before (which now have a next one), those of their teams, and the
+    index. The pages of teams that have not played yet are `draw`'s.
 
     Args:
       output: as for `draw`.
-      folder: the match's, as `tournament.json` has it: "matches/NAME". Of a match that is no longer listed, because it
-        is to be played again, only the index is written.
+      folders: the matches', as `tournament.json` has them: "matches/NAME". Matches that are no longer listed, because
+        they are to be played again, have no page.
 
     Raises:
       FileNotFoundError: as for `draw`.
     """
     site = _Site(output)
     site.write_assets()
-    number = next((number for number, match in enumerate(site.matches) if match["folder"] == folder), None)
-    if number is not None:
-        for changed in range(max(number - 1, 0), number + 1):
-            site.write_match(changed)
-        for slug in {site.matches[number][side] for side in "ab"} & site.teams.keys():
-            site.write_team(slug)
+    played = [number for number, match in enumerate(site.matches) if match["folder"] in folders]
+    for number in sorted({max(number - 1, 0) for number in played} | set(played)):
+        site.write_match(number)
+    for slug in {site.matches[number][side] for number in played for side in "ab"} & site.teams.keys():
+        site.write_team(slug)
     site.write_index()
 
 
