@@ -22,6 +22,10 @@ class Pool:
     Args:
       sandboxed, time_limit: as for `Player`.
       size: workers kept.
+
+    Attributes:
+      threads: an executor, one thread a core. It lives as long as the workers do, because bubblewrap ends a worker
+        together with the thread that started it.
     """
 
     def __init__(self, sandboxed, time_limit, size):
@@ -29,6 +33,7 @@ class Pool:
         self._size = size
         self._players = collections.OrderedDict()
         self._lock = threading.Lock()
+        self.threads = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
     def player(self, slug, files):
         """Returns the `Player` of a team's snapshot."""
@@ -45,6 +50,7 @@ class Pool:
         return self
 
     def __exit__(self, *_):
+        self.threads.shutdown(cancel_futures=True)
         for player in self._players.values():
             player.close()
         self._players.clear()
@@ -79,8 +85,7 @@ class Registrar:
         # Made here, once, and not by the threads.
         if self._examples.training_set is not None:
             _ = self._examples.other_neighbours
-        with concurrent.futures.ThreadPoolExecutor(_cores()) as threads:
-            entries = list(threads.map(self._enter, teams))
+        entries = list(self._pool.threads.map(self._enter, teams))
         return {entry["slug"]: entry for entry in entries}
 
     def files(self, entry):
@@ -204,7 +209,3 @@ def drawn(report, examples):
             "PNG",
         )
     return files
-
-
-def _cores():
-    return len(os.sched_getaffinity(0))
