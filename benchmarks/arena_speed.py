@@ -61,7 +61,9 @@ def harness(folder, runs, count):
     """Returns the mean seconds of `count` directions between neighbours of the list."""
     pairs = [(runs[i % TEAMS], runs[(i + 1) % TEAMS]) for i in range(count)]
     return statistics.mean(
-        gan("generate_and_discriminate", f"--G_train_dir={g}", f"--D_train_dir={d}", f"--output_dir={folder / 'result'}")
+        gan(
+            "generate_and_discriminate", f"--G_train_dir={g}", f"--D_train_dir={d}", f"--output_dir={folder / 'result'}"
+        )
         for g, d in pairs
     )
 
@@ -69,7 +71,9 @@ def harness(folder, runs, count):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="where teams and contests are kept")
-    parser.add_argument("--harness_runs", type=int, default=36, help="directions timed one by one, half before, half after")
+    parser.add_argument(
+        "--harness_runs", type=int, default=36, help="directions timed one by one, half before, half after"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     runs = [train(options.folder, number) for number in range(TEAMS)]

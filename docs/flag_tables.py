@@ -18,7 +18,10 @@ def table(command):
     """Returns the flags of a command as a Markdown table."""
     options = getattr(importlib.import_module(f"gan.{command}"), OPTIONS[command])
     rows = ["| flag | default | meaning |", "| --- | --- | --- |"]
-    rows += [f"| `{name}` | {'' if default is None else f'`{default}`'} | {text} |" for name, default, text in flags.describe(options)]
+    rows += [
+        f"| `{name}` | {'' if default is None else f'`{default}`'} | {text} |"
+        for name, default, text in flags.describe(options)
+    ]
     return "\n".join(rows)
 
 

@@ -1,6 +1,6 @@
 """Plays one battle between two teams, as in a contest: snapshots, check, rounds, decision, page.
 
-    python -m gan.battle --team_a=Ours=my_run --team_b=Theirs=their_run --input_data_pattern='faces/validation*'
+python -m gan.battle --team_a=Ours=my_run --team_b=Theirs=their_run --input_data_pattern='faces/validation*'
 """
 
 if not __package__:  # `python gan/battle.py` works like `python -m gan.battle`

@@ -83,9 +83,7 @@ def _examples(options):
     """Real images are the embedded digits, or those that a pattern names; without any, what needs them is skipped."""
     named = options.input_data_pattern or options.validation_data_pattern or options.train_data_pattern
     reals = options.load_reals() if options.input_data_pattern or not named else None
-    return check.Examples(
-        options.contest, reals, options.load_training(), options.load_validation(), options.seed
-    )
+    return check.Examples(options.contest, reals, options.load_training(), options.load_validation(), options.seed)
 
 
 def _write(output, data, report, examples):

@@ -82,7 +82,9 @@ def _played_match(contest, match_id):
     overview = storage.read_json(file) if file.exists() else {"matches": []}
     played = [match["id"] for match in overview["matches"]]
     if match_id not in played:
-        raise InputError(f"--match={match_id}: not played in {contest.output}; played are: {', '.join(played) or 'none'}")
+        raise InputError(
+            f"--match={match_id}: not played in {contest.output}; played are: {', '.join(played) or 'none'}"
+        )
     return match_id
 
 

@@ -171,7 +171,7 @@ def sha256(file):
 
 
 def generation(file):
-    """Returns the generation of an object in Google Cloud Storage, which changes whenever its content does, else None."""
+    """Returns the generation of an object in Google Cloud Storage, which changes with its content, else None."""
     if not str(file).startswith("gs://"):
         return None
     bucket, _, name = str(file).removeprefix("gs://").partition("/")

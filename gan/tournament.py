@@ -1,7 +1,7 @@
 """Plays a contest between the submissions of a team list: knock-out, league or mock battles.
 
     python -m gan.tournament --teams=teams.csv --input_data_pattern='faces/test*' --seed=12345 --output_dir=contest
-    python -m gan.tournament --teams=teams.csv --input_data_pattern='faces/v*' --format=mock --every=2h --output_dir=mock
+    python -m gan.tournament --teams=teams.csv --input_data_pattern='faces/v*' --format=mock --every=2h
     python -m gan.tournament --checkpoints_of=my_run --sandbox=off --output_dir=self   # which export to submit?
 
 teams.csv has the columns name,submission and, if wanted, seed. Open OUTPUT_DIR/index.html. A contest that was stopped
@@ -99,11 +99,17 @@ def _read_teams(options):
     if options.teams:
         return teams.read(storage.path(options.teams))
     exports = storage.path(options.checkpoints_of) / "export"
-    steps = [entry for entry in exports.iterdir() if entry.is_dir() and entry.name.startswith("step_")] if exports.exists() else []
+    steps = (
+        [entry for entry in exports.iterdir() if entry.is_dir() and entry.name.startswith("step_")]
+        if exports.exists()
+        else []
+    )
     steps.sort(key=lambda entry: (len(entry.name), entry.name))
     found = [teams.Team(entry.name, str(entry)) for entry in steps]
     if len(found) < 2:
-        raise InputError(f"{exports} holds {len(found)} exports (step_N); a league needs 2: train with --export_model_steps")
+        raise InputError(
+            f"{exports} holds {len(found)} exports (step_N); a league needs 2: train with --export_model_steps"
+        )
     teams.check_field(found, exports)
     return found
 

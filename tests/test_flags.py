@@ -120,7 +120,7 @@ def test_a_command_runs_as_a_script_from_the_folder_above(name, tmp_path):
 
 
 def test_every_flag_of_the_first_contest_is_still_there():
-    known = {name for name, _, _ in flags.describe(train.TrainOptions)}
+    known = {name.removeprefix("--") for name, _, _ in flags.describe(train.TrainOptions)}
     assert known >= {
         *("train_dir", "train_data_pattern", "generator_model", "discriminator_model", "start_new_model", "batch_size"),
         *(

@@ -41,8 +41,7 @@ def test_a_gif_shows_the_files_in_order():
 
 
 def test_verdicts_are_framed_green_or_red():
-    png = pictures.encode(np.zeros((5, 5), np.uint8), "PNG")
-    sheet = pictures.verdict_sheet([png, png], truth=[1, 0], p=[0.5, 0.5])
+    sheet = pictures.verdict_sheet(np.zeros((2, 5, 5, 1), np.uint8), truth=[1, 0], p=[0.5, 0.5])
     red, green = (int(value) for value in sheet[8, 8][:2])
     assert red > green, "0.5 on a real image is wrong"
     second = sheet[8, 8 + 100 + 8 + 6]

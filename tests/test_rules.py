@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +11,18 @@ from gan.arena import rules
 from gan.arena.rules import Tally
 
 
-@pytest.mark.parametrize(
-    "failed, expected", [(None, 2), ("generator", 4), ("discriminator", 0)]
-)
+def test_verdicts_follow_the_threshold():
+    assert [rules.verdict(p) for p in (0.0, 0.5, np.nextafter(0.5, 1), 1.0)] == [0, 0, 1, 1]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1))))
+def test_the_score_counts_right_verdicts(images):
+    p, truth = [belief for belief, _ in images], [real for _, real in images]
+    assert rules.score(p, truth) == sum((belief > 0.5) == (real == 1) for belief, real in images)
+    assert rules.score(p, truth) + rules.score(p, [1 - real for real in truth]) == len(images)
+
+
+@pytest.mark.parametrize("failed, expected", [(None, 2), ("generator", 4), ("discriminator", 0)])
 def test_points_of_a_direction(failed, expected):
     p = [0.9, 0.9, 0.1, 0.1] if failed is None else []
     assert rules.points(p, [1, 0, 1, 0] if p else [], failed, 4) == expected

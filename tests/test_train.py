@@ -499,15 +499,15 @@ def test_a_move_aside_that_is_killed_is_finished(call, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("call", range(1, 11))
 def test_an_export_that_is_killed_leaves_a_whole_submission(call, tmp_path, monkeypatch):
-    from gan import spec
-    from gan.arena import submission
+    from gan.arena import snapshot
 
     train.train(options(tmp_path, max_steps=2))
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, storage, "copy_file", call)
         train.train(options(tmp_path, max_steps=3))
     run = tmp_path / "run"
-    assert submission.load(storage.path(str(run)), spec.GENERATOR).origin in ("model.ckpt-2", "model.ckpt-3")
+    taken = snapshot.take(storage.path(str(run)), storage.path(str(tmp_path / "store")))
+    assert taken.checkpoint in ("model.ckpt-2", "model.ckpt-3")
     if (run / "submission.json").exists():
         facts = json.loads((run / "submission.json").read_text())
         assert all(storage.sha256(storage.path(str(run / name))) == digest for name, digest in facts["sha256"].items())

@@ -201,7 +201,7 @@ def _check_generator(player, examples, report):
     sizes = f"[N, {contest.image_size}] for N = 1, 15, 30, 64; finite, in [0, 1]"
     if not report.add("generator: output", fault, sizes):
         return None
-    again, fault = _outputs(player.generate, [noise], lambda images, _: rounds.repeat_fault(outputs[-1], images))
+    _, fault = _outputs(player.generate, [noise], lambda images, _: rounds.repeat_fault(outputs[-1], images))
     report.add("generator: determinism", fault, "the same images for the same latents")
     fault = _difference(outputs[0], outputs[-1][:1], "an image changes with the batch that it is made in")
     report.add("generator: one by one", fault, "an image does not depend on the batch", WARN)
@@ -215,9 +215,7 @@ def _check_generator(player, examples, report):
 def _warn_of_likeness(pixels, report):
     deviation = float(pixels.astype(np.float32).std(axis=0).mean())
     fault = f"pixels vary by {deviation:.1f} of 255 between images: G makes nearly the same image over and over"
-    report.add(
-        "generator: collapse", fault if deviation < 4 else None, f"pixels vary by {deviation:.1f} of 255", WARN
-    )
+    report.add("generator: collapse", fault if deviation < 4 else None, f"pixels vary by {deviation:.1f} of 255", WARN)
 
 
 def _difference(first, second, words):
@@ -304,10 +302,12 @@ def _check_time(player, examples, report):
     images = np.zeros((2 * _ROUND_IMAGES, examples.contest.image_size), np.float32)
     calls = {"G": lambda: player.generate(noise), "D": lambda: player.discriminate(images)}
     try:
-        medians = {name: statistics.median(_seconds(call) for _ in range(rules.TIMED_CALLS)) for name, call in calls.items()}
+        seconds = {name: [_seconds(call) for _ in range(rules.TIMED_CALLS)] for name, call in calls.items()}
     except Fault as fault:
         report.add("time", str(fault))
         return
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
     text = ", ".join(f"{name} {median * 1e3:.1f} ms" for name, median in medians.items())
     total = sum(medians.values())
     report.add("time", f"{text}: slow; a tie would be lost" if total > _SLOW_SECONDS else None, text, WARN)

@@ -41,9 +41,7 @@ def _pairs(slugs, workers):
 
 def rate(organiser):
     """Puts ratings and the matrix of what was played into the overview."""
-    scores = [
-        ratings.Score(*direction) for summary in organiser.played.values() for direction in summary["directions"]
-    ]
+    scores = [ratings.Score(*direction) for summary in organiser.played.values() for direction in summary["directions"]]
     if not scores:
         return
     entries = organiser.entries
@@ -54,7 +52,9 @@ def rate(organiser):
         "discriminators": fitted.of_discriminators(),
     }
     names = {slug: entry["name"] for slug, entry in entries.items()}
-    figure = ratings.matrix_figure(scores, *([row.name for row in tables[key]] for key in ("generators", "discriminators")), names)
+    figure = ratings.matrix_figure(
+        scores, *([row.name for row in tables[key]] for key in ("generators", "discriminators")), names
+    )
     storage.write_bytes(organiser.ledger.output / "matrix.png", pictures.chart_png(figure))
     organiser.extras["ratings"] = {
         "unit": ratings.UNIT,
@@ -83,7 +83,11 @@ def report(organiser):
     if not tables:
         organiser.say("nothing was played: no two teams have a submission that passes the check")
         return
-    for key, title in (("teams", "teams (G and D together)"), ("generators", "generators"), ("discriminators", "discriminators")):
+    for key, title in (
+        ("teams", "teams (G and D together)"),
+        ("generators", "generators"),
+        ("discriminators", "discriminators"),
+    ):
         organiser.say(terminal.ratings_text(title, tables[key]))
 
 

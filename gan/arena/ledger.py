@@ -54,7 +54,9 @@ class Ledger:
         try:
             return lock.acquire()
         except filelock.Timeout:
-            raise InputError(f"{self.output} is in use by another process; wait for it, or name another folder") from None
+            raise InputError(
+                f"{self.output} is in use by another process; wait for it, or name another folder"
+            ) from None
 
     # What is settled when a contest begins.
 
@@ -78,7 +80,9 @@ class Ledger:
         file = self.output / _SETTINGS
         if not self.settled():
             if (self.output / "tournament.json").exists():
-                raise InputError(f"{file} is missing, so the contest in {self.output} cannot go on; name another folder")
+                raise InputError(
+                    f"{file} is missing, so the contest in {self.output} cannot go on; name another folder"
+                )
             begun = {"settings": settings, "notes": notes, "nonce": secrets.token_hex(16), "begun": now()}
             storage.write_json(file, begun)
         recorded = storage.read_json(file)
@@ -86,8 +90,8 @@ class Ledger:
             before = recorded["settings"].get(name)
             if before != value:
                 raise InputError(
-                    f"{self.output} holds a contest with {name}={before!r}, now it is {value!r}: give the same, or name "
-                    "another --output_dir"
+                    f"{self.output} holds a contest with {name}={before!r}, now it is {value!r}: give the same, or "
+                    "name another --output_dir"
                 )
         return recorded
 

@@ -153,13 +153,17 @@ def sheet_name(number, direction):
 
 def _result(fixture, contestants, pool, terms, played, decision):
     regular = [r for r in played if not r.extra]
-    out_of = max((sum(d.out_of for r in regular for d in r.directions if d.discriminator == s) for s in "ab"), default=0)
+    out_of = max(
+        (sum(d.out_of for r in regular for d in r.directions if d.discriminator == s) for s in "ab"), default=0
+    )
     judged = {d.discriminator for r in regular for d in r.directions}  # a house opponent has no D
     score = {side: _points(regular, side) if side in judged else None for side in "ab"} if played else None
     return {
         "format": FORMAT,
         "gan_version": __version__,
-        **{key: getattr(fixture, key) for key in ("kind", "id", "stage", "attempt", "seed", "tie_break", "better_seed")},
+        **{
+            key: getattr(fixture, key) for key in ("kind", "id", "stage", "attempt", "seed", "tie_break", "better_seed")
+        },
         "number_of_rounds": fixture.rounds,
         "terms": {**dataclasses.asdict(terms), "columns": rounds.COLUMNS},
         "data": {"fingerprint": pool.fingerprint, "images": len(pool)},

@@ -104,9 +104,7 @@ def _play_session(organiser, number, session):
     order = list(session["entries"])
     for k, (a, b) in enumerate(session["pairs"], 1):
         better = "a" if order.index(a) < order.index(b) else "b"
-        organiser.play(
-            f"mock-{number}-{k}", f"session {number}", a, b, _ROUNDS, organiser.options.tie_break, better
-        )
+        organiser.play(f"mock-{number}-{k}", f"session {number}", a, b, _ROUNDS, organiser.options.tie_break, better)
         organiser.publish()
     league.rate(organiser)
     organiser.publish(now=True)
@@ -129,5 +127,3 @@ def earlier_ratings(folder):
         raise InputError(f"--mock_dir={folder}: no contest there (no tournament.json)")
     found = storage.read_json(file)["ratings"]
     return {row["slug"]: row["rating"] for row in found["teams"]} if found else {}
-
-

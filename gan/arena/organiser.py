@@ -107,8 +107,7 @@ class Organiser:
                 "training_data": self.images.training and self.images.training.fingerprint,
             },
             notes={
-                name: getattr(options, name)
-                for name in ("input_data_pattern", "train_data_pattern", "max_bad_records")
+                name: getattr(options, name) for name in ("input_data_pattern", "train_data_pattern", "max_bad_records")
             },
         )
 
@@ -160,10 +159,11 @@ class Organiser:
         result = None if any(forfeits) else self.ledger.result(folder)
         if result is None:
             seed = rules.match_seed(self.options.seed, match_id, attempt)
-            fixture = match.Fixture(
-                self.kind, match_id, stage, seed, number_of_rounds, tie_break, better_seed, attempt
-            )
-            contestants = {side: self._contestant(*pair) for side, pair in zip("ab", zip((a, b), forfeits, strict=True), strict=True)}
+            fixture = match.Fixture(self.kind, match_id, stage, seed, number_of_rounds, tie_break, better_seed, attempt)
+            contestants = {
+                side: self._contestant(*pair)
+                for side, pair in zip("ab", zip((a, b), forfeits, strict=True), strict=True)
+            }
             result, sheets = match.play(fixture, contestants, self.images.reals, self.terms)
             self.ledger.save_result(folder, result, sheets)
             self.say(terminal.match_line(result))

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -124,10 +123,12 @@ def visiting(folder, sandboxed, time_limit):
     Raises:
       SubmissionError: there is no submission that can be copied.
     """
-    with tempfile.TemporaryDirectory(prefix="gan-visit-") as store:
-        with Player(snapshot.take(folder, storage.path(store)), sandboxed, time_limit) as player:
-            player.start()
-            yield player
+    with (
+        tempfile.TemporaryDirectory(prefix="gan-visit-") as store,
+        Player(snapshot.take(folder, storage.path(store)), sandboxed, time_limit) as player,
+    ):
+        player.start()
+        yield player
 
 
 class _Worker:

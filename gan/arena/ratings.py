@@ -73,7 +73,9 @@ class Ratings:
         right = np.array([score.points + 0.5 for score in scores])
         wrong = np.array([score.out_of - score.points + 0.5 for score in scores])
         # Adding the same number to all ratings changes nothing, so the first generator is left out, as 0.
-        model = generalized_linear_model.GLM(np.stack([right, wrong], axis=1), design[:, 1:], family=families.Binomial())
+        model = generalized_linear_model.GLM(
+            np.stack([right, wrong], axis=1), design[:, 1:], family=families.Binomial()
+        )
         with warnings.catch_warnings():
             # That all verdicts are right, or that two teams never met, is said by the width of the intervals.
             warnings.simplefilter("ignore")
@@ -141,7 +143,9 @@ def matrix_figure(scores, generators, discriminators, titles):
     """
     share = np.full((len(generators), len(discriminators)), np.nan)
     for score in scores:
-        share[generators.index(score.generator), discriminators.index(score.discriminator)] = score.points / score.out_of
+        share[generators.index(score.generator), discriminators.index(score.discriminator)] = (
+            score.points / score.out_of
+        )
     size = (2.6 + 0.55 * len(discriminators), 1.8 + 0.42 * len(generators))
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
@@ -151,7 +155,9 @@ def matrix_figure(scores, generators, discriminators, titles):
             if not math.isnan(value):
                 axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8)
     # A name is text, not mathematics: `$` would start a formula.
-    axes.set_xticks(range(len(discriminators)), [_plain(titles[name]) for name in discriminators], rotation=45, ha="right")
+    axes.set_xticks(
+        range(len(discriminators)), [_plain(titles[name]) for name in discriminators], rotation=45, ha="right"
+    )
     axes.set_yticks(range(len(generators)), [_plain(titles[name]) for name in generators])
     axes.set_xlabel("discriminator, best first")
     axes.set_ylabel("generator, best first")

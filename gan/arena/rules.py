@@ -95,7 +95,9 @@ def decide(a, b, tie_break, better_seed, extra=None):
             return None
         if extra[0] != extra[1]:
             winner = "a" if extra[0] > extra[1] else "b"
-            return Decision(winner, "extra round", f"tie at {a.points} points; extra round {max(extra)} to {min(extra)}")
+            return Decision(
+                winner, "extra round", f"tie at {a.points} points; extra round {max(extra)} to {min(extra)}"
+            )
         return Decision(better_seed, "better seed", f"ties at {a.points} and, in the extra round, {extra[0]} points")
     return Decision(better_seed, "better seed", f"tie at {a.points} points")
 

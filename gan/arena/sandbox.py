@@ -15,9 +15,16 @@ import sys
 from gan.errors import InputError
 
 MODES = ("require", "auto", "off")
-_ISOLATION = (
-    "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session --clearenv --cap-drop ALL"
-).split()
+_ISOLATION = [
+    "--unshare-all",
+    "--unshare-user",
+    "--disable-userns",
+    "--die-with-parent",
+    "--new-session",
+    "--clearenv",
+    "--cap-drop",
+    "ALL",
+]
 _TEMPORARY_BYTES = str(64 << 20)
 _SUBMISSION = "/submission"
 # The packages that a worker imports; each is found where this process would find it.

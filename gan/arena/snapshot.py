@@ -70,15 +70,14 @@ def take(folder, store):
             raise SubmissionError(f"{folder} holds {len(names)} files; at most {MAX_FILES} are allowed")
         source = _source_files(folder)
         generations = {}
-        for group, limit in ((names, MAX_BYTES), (source, MAX_SOURCE_BYTES)):
+        for group, most in ((names, MAX_BYTES), (source, MAX_SOURCE_BYTES)):
+            left = most
             for name in group:
-                size, generation = _copy(folder, name, local, limit)
-                limit -= size
+                size, generation = _copy(folder, name, local, left)
+                left -= size
                 if generation is not None:
                     generations[name] = generation
-        hashes = {
-            file.relative_to(local).as_posix(): storage.sha256(file) for file in storage.files_below(local)
-        }
+        hashes = {file.relative_to(local).as_posix(): storage.sha256(file) for file in storage.files_below(local)}
         digest = _digest(hashes)
         taken = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         snapshot = Snapshot(store / digest[:16], digest, checkpoint, hashes, taken, generations)

@@ -57,7 +57,8 @@ def load(folder, checkpoint, role):
     try:
         return _load_checkpoint(folder / checkpoint, role) if checkpoint else _load_saved_model(folder, role)
     except (message.DecodeError, *_MALFORMED) as error:
-        raise SubmissionError(f"a file is damaged or malformed ({error})") from None
+        name = f"{checkpoint}.meta" if checkpoint else "saved_model.pb"
+        raise SubmissionError(f"{name} is damaged or malformed ({error})") from None
 
 
 def _load_checkpoint(prefix, role):

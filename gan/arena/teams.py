@@ -65,7 +65,9 @@ def read(file):
         raise InputError(f"{file}: {error}; expected lines of the form name,submission,seed") from None
     if rows.fieldnames is None or not {"name", "submission"} <= set(rows.fieldnames) <= set(_COLUMNS):
         columns = ",".join(map(str, rows.fieldnames or ["nothing"]))
-        raise InputError(f"{file}: the first line is {printable(columns)!r}; expected name,submission or name,submission,seed")
+        raise InputError(
+            f"{file}: the first line is {printable(columns)!r}; expected name,submission or name,submission,seed"
+        )
     check_field(found, file)
     return found
 
