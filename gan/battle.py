@@ -48,6 +48,7 @@ def battle(options):
     teams.check_field(pair, "--team_a and --team_b")
     output = storage.path(options.output_dir)
     with organiser.Organiser(output, "battle", options) as run:
+        run.require_reals(options.rounds)
         run.ledger.make_room("battle")
         run.settle(pair)
         run.enter(pair)

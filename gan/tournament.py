@@ -14,6 +14,7 @@ if not __package__:  # `python gan/tournament.py` works like `python -m gan.tour
 
     sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
 
+import contextlib
 import dataclasses
 import signal
 import tempfile
@@ -26,7 +27,7 @@ from gan.errors import InputError, Interrupted, RunError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import bracket, knockout, league, mock, organiser, teams, terminal
+    from gan.arena import bracket, knockout, league, mock, organiser, rules, teams, terminal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,15 +85,24 @@ def _with_organiser(options, output, act):
     earlier = [storage.path(options.mock_dir)] if options.mock_dir else []
     ratings = mock.earlier_ratings(earlier[0]) if earlier else {}
     timed = options.kind != "league"
-    # Set anew, because a shell starts a job in the background with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    with organiser.Organiser(output, options.kind, options, timed, earlier) as run:
+    with _signals_stop(), organiser.Organiser(output, options.kind, options, timed, earlier) as run:
+        run.require_reals(rules.FINAL_ROUNDS if options.kind == "knockout" else rules.ROUNDS)
         return act(options, run, ratings, at, every)
 
 
-def _stop(number, _):
-    raise Interrupted("stopped; the same command goes on where it was", number)
+@contextlib.contextmanager
+def _signals_stop():
+    """SIGINT and SIGTERM end the contest in good order; a shell starts a job in the background with SIGINT ignored."""
+
+    def stop(number, _):
+        raise Interrupted("stopped; the same command goes on where it was", number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _read_teams(options):

@@ -44,3 +44,20 @@ def tiny_run(tmp_path_factory):
 def random_pixels():
     """Makes uint8 [count, size]."""
     return lambda count, size, seed=0: np.random.default_rng(seed).integers(0, 256, (count, size)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def sandbox_mode():
+    """Returns "require" where bubblewrap works, else "off": what the tests need to run at all."""
+    from gan.arena import sandbox
+
+    return "off" if sandbox.obstacle() else "require"
+
+
+@pytest.fixture(scope="session")
+def bubblewrap():
+    """Skips a test where bubblewrap does not work, and says why."""
+    from gan.arena import sandbox
+
+    if sandbox.obstacle():
+        pytest.skip(sandbox.obstacle())

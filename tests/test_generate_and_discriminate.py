@@ -120,9 +120,7 @@ def test_faces_need_a_pattern(tmp_path):
     with graphs.tf1_checkpoint(tmp_path):
         graphs.generator_of(lambda z: graphs.linear(z, 2500), (None, 100))
         graphs.discriminator_of(lambda x: graphs.tf.reduce_mean(x, 1, keepdims=True), (None, 2500))
-    with pytest.raises(
-        InputError, match="images of 50x50x1 are not the embedded digits .*give --input_data_pattern"
-    ):
+    with pytest.raises(InputError, match=r"images of 50x50x1 are not the embedded digits .*give --input_data_pattern"):
         battle((tmp_path,), tmp_path / "out")
 
 

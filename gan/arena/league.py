@@ -25,7 +25,8 @@ def play(organiser):
     rate(organiser)
     organiser.status = "finished"
     teams = organiser.extras["ratings"]["teams"] if organiser.extras.get("ratings") else []
-    organiser.extras["places"] = {row["slug"]: 1 for row in teams if row["group"] == 1}
+    own = [row for row in teams if not row["house"]]
+    organiser.extras["places"] = {row["slug"]: 1 for row in own if row["group"] == own[0]["group"]}
     organiser.publish(now=True)
 
 

@@ -11,7 +11,6 @@ from etils import epy
 
 from gan import __version__, seeds
 from gan.arena import rounds, rules
-from gan.errors import InputError
 
 with epy.lazy_imports():
     import scipy.stats
@@ -74,22 +73,16 @@ def play(fixture, contestants, pool, terms, recorded_timing=None):
     Args:
       fixture: the `Fixture`.
       contestants: {"a": `Contestant`, "b": `Contestant`}.
-      pool: `records.Records` with the real images.
+      pool: `records.Records` with at least `reals_needed` real images.
       terms: the `rounds.Terms`.
       recorded_timing: the `timing` of a result that is replayed: running times decide as they did then.
 
     Returns:
       (result, {file name: PNG}): plain data for a JSON file, and the sheets of images that it names.
-
-    Raises:
-      InputError: the pool is too small.
     """
     decision = rules.forfeit(contestants["a"].forfeit, contestants["b"].forfeit, fixture.better_seed)
     if decision:
         return _result(fixture, contestants, pool, terms, [], decision), {}
-    if len(pool) < reals_needed(fixture.rounds, terms):
-        raise InputError(f"{reals_needed(fixture.rounds, terms)} real images are needed, the data holds {len(pool)}")
-
     played = [_Round(number, fixture, contestants, pool, terms) for number in range(1, fixture.rounds + 1)]
     if fixture.tie_break:
         timing = recorded_timing or _timing(contestants, played)

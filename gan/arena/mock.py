@@ -43,9 +43,9 @@ def next_start(now, begun, at, every):
       now: a `datetime.datetime`.
       begun: when the last session started, or None.
       at: `datetime.time` of the sessions (of the first one of a day, with `every`), or None.
-      every: seconds between sessions; None: once, or with `at` every day.
+      every: seconds between sessions; None: at once, or with `at` every day.
     """
-    if begun is None and at is None:
+    if at is None and (begun is None or every is None):
         return now
     period = datetime.timedelta(seconds=every or _UNITS["d"])
     if at is None:

@@ -21,6 +21,7 @@ from gan.arena import (
     snapshot,
     terminal,
 )
+from gan.errors import InputError
 
 _PUBLISH_SECONDS = 1.0  # a league plays many matches a second; nobody can look at all of these pages
 
@@ -85,6 +86,16 @@ class Organiser:
 
     def __exit__(self, *_):
         self._resources.close()
+
+    def require_reals(self, number_of_rounds):
+        """Makes sure that there are real images for a match of so many rounds.
+
+        Raises:
+          InputError: there are too few.
+        """
+        needed, found = match.reals_needed(number_of_rounds, self.terms), len(self.images.reals)
+        if found < needed:
+            raise InputError(f"{needed} real images are needed, the data holds {found}")
 
     def settle(self, teams):
         """Begins the contest, or goes on with the one in the folder.

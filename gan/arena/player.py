@@ -15,6 +15,7 @@ from gan.errors import printable
 
 MEMORY_MB = 4096
 _MAX_STDERR = 4000
+_LAST_BLOCKS = 100
 
 
 class Player:
@@ -148,6 +149,7 @@ class _Worker:
           WireError: the process ended, or what it says is no answer.
         """
         deadline = time.monotonic() + seconds
+        self._refuse_early_answers()
         prefix = self._exchange(wire.pack(header, batch), wire.LENGTHS.size, deadline)
         header_bytes, body_bytes = wire.lengths(prefix)
         text = self._exchange(b"", header_bytes, deadline)
@@ -193,6 +195,11 @@ class _Worker:
             raise wire.WireError("the worker wrote without being asked")
         return bytes(answer)
 
+    def _refuse_early_answers(self):
+        with contextlib.suppress(BlockingIOError):
+            if os.read(self._process.stdout.fileno(), 1):
+                raise wire.WireError("the worker wrote without being asked")
+
     def _send(self, unsent):
         try:
             return unsent[os.write(self._process.stdin.fileno(), unsent[: 1 << 16]) :]
@@ -208,8 +215,9 @@ class _Worker:
         """Says how the process ended and the last thing that it had to say."""
         try:
             code = self._process.wait(1.0)
-            while self._collect_stderr():
-                pass
+            for _ in range(_LAST_BLOCKS):  # somebody else may hold the stream and go on writing
+                if not self._collect_stderr():
+                    break
         except (subprocess.TimeoutExpired, BlockingIOError):
             code = self._process.poll()
         said = [line for line in self._stderr.decode(errors="replace").splitlines() if line.strip()]

@@ -90,11 +90,7 @@ class Registrar:
 
     def files(self, entry):
         """Returns the `snapshot.Snapshot` that an entry plays."""
-        for ledger in (self._ledger, *self._earlier):
-            folder = ledger.store(entry["slug"]) / entry["snapshot"][:16]
-            if folder.exists():
-                return snapshot.read(folder)
-        raise SubmissionError(f"the snapshot {entry['snapshot'][:16]} of {entry['name']} is gone")
+        return snapshot.read(self._ledger.store(entry["slug"]) / entry["snapshot"][:16])
 
     def _enter(self, team):
         entry = {"name": team.name, "slug": team.slug, "seed": team.seed, "forfeit": None, "note": None}
@@ -102,7 +98,8 @@ class Registrar:
             newest = snapshot.take(storage.path(team.submission), self._ledger.store(team.slug))
             report = self._check(team, newest)
         except SubmissionError as error:
-            newest, report = None, check.Report([check.Finding("files", check.FAIL, str(error))])
+            words = str(error).replace(str(storage.path(team.submission)), "the submission")  # our paths are not shown
+            newest, report = None, check.Report([check.Finding("files", check.FAIL, words)])
             self._save(team, None, report)
         playing = newest if report.may_battle else self._step_in(team, newest)
         if playing is None:
@@ -122,7 +119,7 @@ class Registrar:
         found.pop(newest.digest if newest else None, None)
         for files in sorted(found.values(), key=lambda files: files.taken, reverse=True):
             if self._check(team, files, save=False).may_battle:
-                return files
+                return snapshot.take(files.path, self._ledger.store(team.slug), files.taken)
         return None
 
     def _check(self, team, files, save=True):

@@ -6,6 +6,7 @@ A snapshot is a folder named by the hash of its content. Whatever is played late
 import contextlib
 import dataclasses
 import datetime
+import errno
 import hashlib
 import pathlib
 import re
@@ -16,9 +17,10 @@ from etils import epy
 from google.protobuf import text_format
 
 from gan import storage
-from gan.errors import SubmissionError
+from gan.errors import SubmissionError, first_line
 
 with epy.lazy_imports():
+    from tensorflow.python.framework import errors as tf_errors
     from tensorflow.python.training import checkpoint_state_pb2
 
 MAX_BYTES = 2 << 30
@@ -26,7 +28,10 @@ MAX_FILES = 100
 MAX_SOURCE_BYTES = 50 << 20
 MAX_SOURCE_FILES = 2000
 _MAX_CHECKPOINT_FILE_BYTES = 1 << 20
+_MAX_NAME = 200  # a file system allows 255, and an ending follows
 _RECORD = "snapshot.json"
+# What reading a team's folder may end in; the rest, as a full disk, is the organiser's own.
+_UNREADABLE = {errno.EACCES, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +55,12 @@ class Snapshot:
     generations: dict
 
 
-def take(folder, store):
+def take(folder, store, taken=None):
     """Copies the submission in `folder` to `store/DIGEST`, unless it is there already.
 
     Args:
       folder, store: `epath.Path`s, local or remote.
+      taken: when the files were taken, where `folder` is itself a snapshot in another store.
 
     Returns:
       The `Snapshot`.
@@ -65,21 +71,11 @@ def take(folder, store):
     """
     with tempfile.TemporaryDirectory(prefix="gan-submission-") as temporary:
         local = storage.path(temporary)
-        checkpoint, names = _model_files(folder, local)
-        if len(names) > MAX_FILES:
-            raise SubmissionError(f"{folder} holds {len(names)} files; at most {MAX_FILES} are allowed")
-        source = _source_files(folder)
-        generations = {}
-        for group, most in ((names, MAX_BYTES), (source, MAX_SOURCE_BYTES)):
-            left = most
-            for name in group:
-                size, generation = _copy(folder, name, local, left)
-                left -= size
-                if generation is not None:
-                    generations[name] = generation
+        with _blaming_team(folder):
+            checkpoint, generations = _copy_all(folder, local)
         hashes = {file.relative_to(local).as_posix(): storage.sha256(file) for file in storage.files_below(local)}
         digest = _digest(hashes)
-        taken = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        taken = taken or datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         snapshot = Snapshot(store / digest[:16], digest, checkpoint, hashes, taken, generations)
         record = dataclasses.asdict(dataclasses.replace(snapshot, path=None))
         if (snapshot.path / _RECORD).exists():
@@ -87,6 +83,32 @@ def take(folder, store):
         storage.write_json(local / _RECORD, {"format": 1, "from": str(folder), **record})
         storage.publish_folder(local, snapshot.path, last=_RECORD)
     return snapshot
+
+
+@contextlib.contextmanager
+def _blaming_team(folder):
+    try:
+        yield
+    except (OSError, tf_errors.OpError) as error:
+        if isinstance(error, OSError) and error.errno not in _UNREADABLE:
+            raise
+        raise SubmissionError(f"{folder} cannot be read ({first_line(error)})") from None
+
+
+def _copy_all(folder, local):
+    """Copies what belongs to a submission; returns its TF1 checkpoint's name, or None, and {file name: generation}."""
+    checkpoint, names = _model_files(folder, local)
+    if len(names) > MAX_FILES:
+        raise SubmissionError(f"{folder} holds {len(names)} files; at most {MAX_FILES} are allowed")
+    generations = {}
+    for group, most in ((names, MAX_BYTES), (_source_files(folder), MAX_SOURCE_BYTES)):
+        left = most
+        for name in group:
+            size, generation = _copy(folder, name, local, left)
+            left -= size
+            if generation is not None:
+                generations[name] = generation
+    return checkpoint, generations
 
 
 def read(folder):
@@ -154,15 +176,19 @@ def _data_files(folder, prefix):
 def _source_files(folder):
     """Names of the files of the team's own code, which is never run and only shown to reviewers."""
     names, folders = [], [folder / "source"] if (folder / "source").is_dir() else []
+    seen = 0
     while folders:
         here = folders.pop()
         _refuse_special_files(folder, here.relative_to(folder).as_posix())
         for entry in here.iterdir():
+            if not entry.name.isprintable():  # bytes that are no text could not be written into a JSON file
+                raise SubmissionError(f"{folder}: source/{entry.name} is no name of a file that can be shown")
             if entry.is_dir():
                 folders.append(entry)
             else:
                 names.append(entry.relative_to(folder).as_posix())
-            if len(names) + len(folders) > MAX_SOURCE_FILES:
+            seen += 1
+            if seen > MAX_SOURCE_FILES:
                 raise SubmissionError(f"{folder}/source holds more than {MAX_SOURCE_FILES} files")
     return sorted(names)
 
@@ -210,6 +236,6 @@ def _checkpoint_name(file, folder):
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise SubmissionError(f"{folder}/checkpoint is damaged ({error})") from None
     name = re.split(r"[/\\]", state.model_checkpoint_path)[-1]
-    if not name or name.startswith("."):
+    if not name or name.startswith(".") or not name.isprintable() or len(name.encode()) > _MAX_NAME:
         raise SubmissionError(f"{folder}/checkpoint names no checkpoint: {state.model_checkpoint_path!r}")
     return name

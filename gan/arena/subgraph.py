@@ -180,6 +180,9 @@ def _refuse_open_attributes(node):
 def _constant_bytes(node):
     """The size of a constant's tensor: a few bytes can declare many gigabytes."""
     tensor = node.attr["value"].tensor
+    kind = dtypes.as_dtype(tensor.dtype)
+    if kind in (dtypes.variant, dtypes.resource):  # TensorFlow believes whatever such a constant says that it is
+        raise SubmissionError(f"the constant {node.name!r} is of type {kind.name}, not of numbers")
     size = tensor_bytes([dim.size for dim in tensor.tensor_shape.dim], tensor.dtype)
     if size > MAX_TENSOR_BYTES:
         raise SubmissionError(f"the constant {node.name!r} takes {size} bytes; at most {MAX_TENSOR_BYTES} are allowed")

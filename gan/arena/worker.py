@@ -30,7 +30,7 @@ skip_package_init()
 
 from gan import spec  # noqa: E402
 from gan.arena import inference, submission, wire  # noqa: E402
-from gan.errors import SubmissionError  # noqa: E402
+from gan.errors import SubmissionError, first_line, printable  # noqa: E402
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_OPEN_FILES = 256
@@ -101,6 +101,8 @@ def _answer(models, folder, checkpoint, request, batch):
         return wire.pack({"fault": str(error)})
     except MemoryError:
         return wire.pack({"fault": "the model needs more memory than is allowed"})
+    except Exception as error:  # noqa: BLE001 - a stranger's file found a way that nobody thought of; it fails alone
+        return wire.pack({"fault": f"unexpected {type(error).__name__}: {printable(first_line(error))}"})
 
 
 if __name__ == "__main__":
