@@ -4,11 +4,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test test-quick format readme clean
+.PHONY: help demo test test-all test-quick format readme clean
 
 help:
-	@echo "make demo        train on digits, evaluate, check, battle: under 6 minutes on 2 cores"
-	@echo "make test        lint and the whole test suite"
+	@echo "make demo        train two teams on digits, check them, play a league and a knock-out: under 8 minutes on 2 cores"
+	@echo "make test        lint and the test suite"
+	@echo "make test-all    what make test leaves out: every attack, every mutation"
 	@echo "make test-quick  the tests that take a few seconds"
 	@echo "make format      format the code"
 	@echo "make readme      write the generated tables of the README anew"
@@ -25,36 +26,42 @@ help:
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@
 
+# The models are the demo's own, so they may run without bubblewrap where it is missing.
 demo: .venv/installed
-	$(BIN)/python -m gan.train --train_dir=$(DEMO)/model --image_dir=$(DEMO)/pictures \
+	@mkdir -p $(DEMO)
+	@echo "--- team Convolution trains the DCGAN models, team Sample the sample models"
+	$(BIN)/python -m gan.train --train_dir=$(DEMO)/convolution --image_dir=$(DEMO)/pictures \
 		--generator_model=DCGANGenerator --discriminator_model=DCGANDiscriminator \
 		--feature_size=48 --batch_size=64 --num_epochs=100 --max_steps=1500
-	$(BIN)/python -m gan.eval --train_dir=$(DEMO)/model
-	@echo "--- check: can the submission battle with 50 + 50 images?"
-	$(BIN)/python -m gan.generate_and_discriminate --G_train_dir=$(DEMO)/model --D_train_dir=$(DEMO)/model \
-		--num_generate=50 --output_dir=$(DEMO)/check > $(DEMO)/check.txt
-	@tail -n 4 $(DEMO)/check.txt
-	@echo "--- battle: the demo's generator against its own discriminator, 15 + 15 images"
-	$(BIN)/python -m gan.generate_and_discriminate --G_train_dir=$(DEMO)/model --D_train_dir=$(DEMO)/model \
-		--output_dir=$(DEMO)/battle
-	$(BIN)/python -m gan.linear_interpolation --train_dir=$(DEMO)/model --output_file=$(DEMO)/interpolation.png
+	$(BIN)/python -m gan.train --train_dir=$(DEMO)/sample --seed=1 --num_epochs=200 --max_steps=2000
+	$(BIN)/python -m gan.eval --train_dir=$(DEMO)/convolution
+	$(BIN)/python -m gan.linear_interpolation --train_dir=$(DEMO)/convolution --output_file=$(DEMO)/interpolation.png
+	@echo "--- check: may team Convolution battle?"
+	$(BIN)/python -m gan.check_submission --train_dir=$(DEMO)/convolution --output_dir=$(DEMO)/check
+	@echo "--- league: every generator against every discriminator, with house opponents"
+	@printf 'name,submission\nConvolution,$(DEMO)/convolution\nSample,$(DEMO)/sample\n' > $(DEMO)/teams.csv
+	$(BIN)/python -m gan.tournament --teams=$(DEMO)/teams.csv --format=league --sandbox=auto --output_dir=$(DEMO)/league
+	@echo "--- knock-out: a final of three rounds"
+	$(BIN)/python -m gan.tournament --teams=$(DEMO)/teams.csv --sandbox=auto --output_dir=$(DEMO)/knockout
 	@echo
 	@echo "Done. Worth opening:"
-	@echo "  $(DEMO)/pictures/training.gif      how the digits took shape"
-	@echo "  $(DEMO)/model/eval/generate.png    64 generated digits"
-	@echo "  $(DEMO)/model/eval/p_histogram.png what the discriminator believes"
-	@echo "  $(DEMO)/battle/verdicts.png        the battle, image by image"
-	@echo "  $(DEMO)/battle/result.json         the same in numbers"
-	@echo "  $(DEMO)/interpolation.png          the way between four digits"
-	@echo "  $(DEMO)/model                      the submission; curves: $(BIN)/tensorboard --logdir=$(DEMO)/model"
+	@echo "  $(DEMO)/knockout/index.html            the knock-out: watch the final, image by image"
+	@echo "  $(DEMO)/league/index.html              ratings, matrix, memorisation reports"
+	@echo "  $(DEMO)/pictures/training.gif          how the digits took shape"
+	@echo "  $(DEMO)/convolution/eval/generate.png  64 generated digits"
+	@echo "  $(DEMO)/interpolation.png              the way between four digits"
+	@echo "  $(DEMO)/convolution                    a submission; curves: $(BIN)/tensorboard --logdir=$(DEMO)"
 
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not exhaustive"
+
+test-all: .venv/installed-test
+	$(BIN)/python -m pytest -m exhaustive
 
 test-quick: .venv/installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not exhaustive"
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .

@@ -27,7 +27,7 @@ PREFIX = "model.ckpt-7"
 # through the images of every team behind it, and of its own, but not through those of a team before it.
 GOLD, SILVER, BRONZE, PAPER = (0.25, 0.175), (0.4, 0.325), (0.55, 0.475), (0.7, 0.625)
 
-FILES, SIZE = "files", "size"
+FILES = "files"
 G, D = "generator", "discriminator"
 CONTRACT, OUTPUT = {half: f"{half}: contract" for half in (G, D)}, {half: f"{half}: output" for half in (G, D)}
 
@@ -735,13 +735,18 @@ run("memory_bomb", lambda y: y + tf.fill(sizes(y, 1 << 30), 0.0)[:, :1], FAILS)
 run(
     "memory_bomb_by_tiling",
     lambda y: y + tf.tile(y, [1, 1 << 30])[:, :1],
-    "the discriminator fails on a batch of shape",
+    FAILS.replace(G, D),
     D,
 )
 run("segmentation_fault", lambda y: y + crash(y, tf.shape(y)[0] * 0 + 2**31 - 1), DIES)
 run("division_by_zero", lambda y: y * tf.cast(7 // (tf.shape(y)[0] * 0), tf.float32), FAILS)
 run("huge_output", lambda y: tf.tile(y, [1, 10_000_000]), r"an array of shape \[1, 120000000\]")
 run("giant_output", lambda y: tf.tile(y, [1, 100_000_000]), f"{FAILS}|more memory|an array of shape")
+run(
+    "nothing_of_a_giant_shape",
+    lambda y: tf.zeros([0, 1 << 40, 1 << 40]) * y[0, 0],
+    f"{FAILS}|images have shape|no known",
+)
 
 
 # Outputs that break the contract.
@@ -920,7 +925,7 @@ def in_a_match(x):
     """True for a batch of 30 images that are neither noise nor all black."""
     rows = tf.reshape(x, [-1, *CONTEST.image_shape[:2]])
     roughness = tf.reduce_mean(tf.abs(rows[:, :, 1:] - rows[:, :, :-1]), [1, 2])
-    return (tf.shape(x)[0] == 30) & (tf.reduce_max(roughness) < 0.2) & (tf.reduce_max(x) > 0)
+    return tf.equal(tf.shape(x)[0], 30) & (tf.reduce_max(roughness) < 0.2) & (tf.reduce_max(x) > 0)
 
 
 def share_that_is_less(score):

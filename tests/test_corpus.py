@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import record_files
 
-from gan import pictures, records, spec, storage
+from gan import pictures, records, storage
 from gan.arena import check, registration, sandbox, snapshot
 from gan.arena.player import Player
 from gan.arena.rounds import Fault
@@ -144,16 +144,10 @@ def contest(field, fourth, output, mode, time_limit):
     )
 
 
-def contest_entries():
-    known = entries(lambda name: name in QUICK_CONTESTS)
-    for param in known:
-        reason = UNNOTICED.get(param.values[0])
-        marks = [*param.marks, pytest.mark.xfail(reason=reason, strict=False)] if reason else param.marks
-        yield pytest.param(*param.values, marks=marks)
-
-
-@pytest.mark.parametrize("name", contest_entries())
-def test_a_contest_survives(name, field, tmp_path, traps, sandbox_mode, signals, capsys):
+@pytest.mark.parametrize("name", entries(lambda name: name in QUICK_CONTESTS))
+def test_a_contest_survives(name, field, tmp_path, traps, sandbox_mode, signals, capsys, request):
+    if name in UNNOTICED:
+        request.applymarker(pytest.mark.xfail(reason=UNNOTICED[name]))
     entry = corpus.ENTRIES[name]
     entry.build(tmp_path / "team", traps)
     with untouched(traps, tmp_path):
@@ -232,11 +226,11 @@ LIARS = {
         r"\(exit code 3\); its last words: \\x1b\[2Jwiped <b>$",
     ),
     "is killed": ("read(); os.kill(os.getpid(), 9)", r"\(killed by SIGKILL\)"),
-    "does nothing": ("time.sleep(60)", "time limit exceeded: the limit was 1 seconds"),
+    "does nothing": ("time.sleep(60)", "time limit exceeded: the limit was 0.6 seconds"),
     "floods the error stream": ("while True: os.write(2, b'x' * 65536)", "time limit exceeded"),
     "floods its output": (
         "while True: os.write(1, b'x' * 65536)",
-        r"a message of 2021161080 \+ 2021161080 bytes|asked",
+        "a message of 2021161080|without being asked",
     ),
     "sends half a message": ("read(); write(b'{\"a', lengths=(50, 0)); time.sleep(60)", "time limit exceeded"),
     "sends a byte now and then": (
@@ -247,7 +241,7 @@ LIARS = {
     "ends in the middle": ("read(); write(b'{}', lengths=(50, 0)); sys.exit(0)", r"\(exit code 0\)"),
     "announces gigabytes": (
         "read(); write(b'', lengths=(2, 1 << 31)); time.sleep(60)",
-        r"a message of 2 \+ 2147483648",
+        r"of 2 \+ 2147483648 bytes",
     ),
     "speaks no JSON": ("read(); write(b'hello'); time.sleep(60)", "a header that is not JSON"),
     "speaks no text": ("read(); write(bytes(range(200, 250))); time.sleep(60)", "a header that is not JSON"),
@@ -263,14 +257,18 @@ LIARS = {
     "sends no shape": ("described('<f4', None, b'1234')", "an array of no known type or shape"),
     "sends too few bytes": ("described('<f4', [2, 2], b'1234')", "an array whose shape and bytes differ"),
     "sends huge sizes": ("described('<f4', [4294967295] * 8, b'1234')", "an array whose shape and bytes differ"),
+    "sends nothing of a huge shape": (
+        "described('<f4', [4294967295] * 7 + [0], b'')",
+        "an array of no known type or shape",
+    ),
     "sends many axes": ("described('<f4', [1] * 9, b'1234')", "an array of no known type or shape"),
     "gives a long reason": ("read(); write({'fault': 'x' * 60000}); time.sleep(60)", "^x{1000}...$"),
     "gives an odd reason": (
         r"read(); write({'fault': {'\x1b[2J': None}}); time.sleep(60)",
-        r"^\{'\\+x1b\[2J': None\}$",
+        r"^\{'\\+x1b\[2J'",
     ),
     "leaves a child that talks": (
-        "read()\nif os.fork(): os._exit(0)\nwhile True: os.write(2, b'x' * 65536)",
+        "read(); os.close(1)\nif os.fork(): os._exit(0)\nwhile True: os.write(2, b'x' * 65536)",
         r"\(exit code 0\); its last words: x{200}\.\.\.$",
     ),
 }
@@ -282,7 +280,7 @@ def lying(field, tmp_path, monkeypatch):
     files = snapshot.take(storage.path(field / "Gold"), storage.path(tmp_path / "store"))
     started = []
 
-    def make(program, time_limit=1.0):
+    def make(program, time_limit=0.6):
         def start(*_):
             pipe = subprocess.PIPE
             line = [sys.executable, "-S", "-c", _PROGRAM + program]
@@ -395,17 +393,30 @@ def seen_from_inside(tmp_path_factory):
     (folder / "model").mkdir()
     (folder / "model" / "checkpoint").write_text("mine")
     (folder / "secret.txt").write_text("a secret")
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as abstract:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as abstract,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         port = str(server.getsockname()[1])
         abstract.bind(f"\0gan-test-{port}")
         abstract.listen()
-        arguments = [str(folder / "secret.txt"), os.path.expanduser("~"), port]
-        line = [*sandbox._bubblewrap(str(folder / "model")), sys.executable, "-c", _PROBE, *arguments]
-        settings = {**os.environ, "FAKE_CREDENTIAL": "token"}
-        found = subprocess.run(line, env=settings, capture_output=True, text=True, check=False, timeout=60)
-    assert found.returncode == 0, found.stderr
+        patch.setenv("FAKE_CREDENTIAL", "token")
+        patch.setattr(subprocess, "Popen", probe_instead(str(folder / "secret.txt"), os.path.expanduser("~"), port))
+        output, errors = sandbox.start(folder / "model", ["", "4096", "60"], True).communicate(timeout=60)
     assert os.listdir(folder / "model") == ["checkpoint"]
-    return json.loads(found.stdout)
+    assert not errors
+    return json.loads(output)
+
+
+def probe_instead(*arguments):
+    """A `Popen` that starts the probe where a worker would be started, with everything else as it is."""
+    popen = subprocess.Popen
+
+    def start(line, **settings):
+        return popen([*line[: line.index("--") + 1], sys.executable, "-c", _PROBE, *arguments], **settings)
+
+    return start
 
 
 def test_a_worker_sees_no_file_but_its_own(seen_from_inside):
@@ -448,8 +459,6 @@ def test_two_workers_do_not_see_each_other(field, tmp_path, sandbox_mode):
     assert difference[0, 0] == pytest.approx(corpus.SILVER[0] - corpus.GOLD[0], abs=1e-6)
     assert len(inside) >= 2
     assert os.readlink("/proc/self/ns/mnt") not in inside
-    assert spec.image_fault(one.generate(noise), 2, corpus.CONTEST) is None
-    one.close()
 
 
 def children(pid):

@@ -273,20 +273,25 @@ def _judge_skill(p, report):
         report.add("discriminator: constant", text, status=WARN)
     else:
         report.add("discriminator: constant", None, "D calls some images real and some generated")
+    _judge_auc(p, report)
+    _compare_training(p, report)
+
+
+def _judge_auc(p, report):
     if "real" not in p or "generated" not in p:
-        report.findings.append(Finding("discriminator: AUC", SKIP, "needs real images: give --input_data_pattern"))
+        text = "needs real images (--input_data_pattern) and a generator that works"
+        report.findings.append(Finding("discriminator: AUC", SKIP, text))
         return
     truth = np.repeat([1, 0], [len(p["real"]), len(p["generated"])])
     auc = sklearn.metrics.roc_auc_score(truth, np.concatenate([p["real"], p["generated"]]))
     right = f"right on {np.mean(spec.is_real(p['real'])):.0%} of real and {np.mean(~spec.is_real(p['generated'])):.0%}"
     fault = f"AUC {auc:.2f} is under 0.5: D takes generated images for real ones; are the labels swapped?"
     report.add("discriminator: AUC", fault if auc < 0.5 else None, f"{auc:.2f} ({right} of its G's images)", WARN)
-    _compare_training(p, report)
 
 
 def _compare_training(p, report):
-    if "training" not in p:
-        text = "needs the training images: give --train_data_pattern"
+    if "training" not in p or "real" not in p:
+        text = "needs the training images and others: give --train_data_pattern and --input_data_pattern"
         report.findings.append(Finding("discriminator: training gap", SKIP, text))
         return
     seen, fresh = (float(np.mean(spec.is_real(p[name]))) for name in ("training", "real"))

@@ -57,19 +57,21 @@ def read(file):
       InputError: the file is no such list; the message names the line.
     """
     try:
-        rows = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")), strict=True)
+        rows = csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig")), strict=True)
+        _check_columns(file, rows.fieldnames or ["nothing"])
         found = [_team(file, rows.line_num, row) for row in rows]
     except UnicodeDecodeError:
         raise InputError(f"{file}: not a text file in UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{file}: {error}; expected lines of the form name,submission,seed") from None
-    if rows.fieldnames is None or not {"name", "submission"} <= set(rows.fieldnames) <= set(_COLUMNS):
-        columns = ",".join(map(str, rows.fieldnames or ["nothing"]))
-        raise InputError(
-            f"{file}: the first line is {printable(columns)!r}; expected name,submission or name,submission,seed"
-        )
     check_field(found, file)
     return found
+
+
+def _check_columns(file, names):
+    if not {"name", "submission"} <= set(names) <= set(_COLUMNS):
+        columns = printable(",".join(names))
+        raise InputError(f"{file}: the first line is {columns!r}; expected name,submission or name,submission,seed")
 
 
 def check_field(teams, source):

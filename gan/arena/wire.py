@@ -75,4 +75,7 @@ def unpack(text, body):
         raise WireError("an array of no known type or shape")
     if math.prod(shape) * np.dtype(dtype).itemsize != len(body):
         raise WireError("an array whose shape and bytes differ")
-    return header, np.frombuffer(body, dtype).reshape(shape)
+    try:
+        return header, np.frombuffer(body, dtype).reshape(shape)
+    except ValueError:  # an empty array, one side of which is 0 and the others together beyond all memory
+        raise WireError("an array of no known type or shape") from None
