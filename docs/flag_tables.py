@@ -11,6 +11,11 @@ OPTIONS = {
     "eval": "EvalOptions",
     "generate_and_discriminate": "BattleOptions",
     "linear_interpolation": "InterpolationOptions",
+    "check_submission": "CheckSubmissionOptions",
+    "battle": "BattleOptions",
+    "tournament": "TournamentOptions",
+    "referee": "RefereeOptions",
+    "replay": "ReplayOptions",
 }
 
 

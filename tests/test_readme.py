@@ -7,9 +7,14 @@ import shlex
 import pytest
 from conftest import ROOT
 
+import gan.battle
+import gan.check_submission
 import gan.eval
 import gan.generate_and_discriminate
 import gan.linear_interpolation
+import gan.referee
+import gan.replay
+import gan.tournament
 import gan.train
 from gan import flags
 
@@ -19,6 +24,11 @@ OPTIONS = {
     "eval": gan.eval.EvalOptions,
     "generate_and_discriminate": gan.generate_and_discriminate.BattleOptions,
     "linear_interpolation": gan.linear_interpolation.InterpolationOptions,
+    "check_submission": gan.check_submission.CheckSubmissionOptions,
+    "battle": gan.battle.BattleOptions,
+    "tournament": gan.tournament.TournamentOptions,
+    "referee": gan.referee.RefereeOptions,
+    "replay": gan.replay.ReplayOptions,
 }
 
 
