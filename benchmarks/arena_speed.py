@@ -10,8 +10,8 @@ contests, so that a machine whose speed drifts shows: the ratio uses their mean.
 
 import argparse
 import json
+import os
 import pathlib
-import resource
 import shutil
 import statistics
 import subprocess
@@ -23,10 +23,13 @@ MODELS = (("SampleGenerator", "SampleDiscriminator"), ("DCGANGenerator", "DCGAND
 
 
 def gan(name, *flags):
-    """Runs a command and returns its seconds."""
+    """Runs a command; returns its seconds and the largest memory of its process in MB."""
     begin = time.perf_counter()
-    subprocess.run([sys.executable, "-m", f"gan.{name}", *flags], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+    process = subprocess.Popen([sys.executable, "-m", f"gan.{name}", *flags], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"gan.{name} {' '.join(flags)} failed")
+    return time.perf_counter() - begin, usage.ru_maxrss / 1024
 
 
 def train(folder, number):
@@ -42,30 +45,26 @@ def train(folder, number):
 
 
 def contest(folder, runs, kind, tie_break):
-    """Plays a contest anew; returns (seconds, largest memory of the organiser in MB)."""
+    """Plays a contest anew; returns (seconds, largest memory of the organiser in MB, matches)."""
     output = folder / kind
     shutil.rmtree(output, ignore_errors=True)
     team_list = folder / "teams.csv"
     team_list.write_text("name,submission\n" + "".join(f"Team {i},{run}\n" for i, run in enumerate(runs, 1)))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    seconds = gan(
+    seconds, megabytes = gan(
         "tournament",
         *(f"--teams={team_list}", f"--format={kind}", f"--tie_break={tie_break}", f"--output_dir={output}"),
         *("--seed=1", "--nohouse"),
     )
     matches = len(json.loads((output / "tournament.json").read_text())["matches"])
-    return seconds, max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024, matches
+    return seconds, megabytes, matches
 
 
 def harness(folder, runs, count):
     """Returns the mean seconds of `count` directions between neighbours of the list."""
     pairs = [(runs[i % TEAMS], runs[(i + 1) % TEAMS]) for i in range(count)]
-    return statistics.mean(
-        gan(
-            "generate_and_discriminate", f"--G_train_dir={g}", f"--D_train_dir={d}", f"--output_dir={folder / 'result'}"
-        )
-        for g, d in pairs
-    )
+    output = f"--output_dir={folder / 'result'}"
+    times = [gan("generate_and_discriminate", f"--G_train_dir={g}", f"--D_train_dir={d}", output)[0] for g, d in pairs]
+    return statistics.mean(times)
 
 
 def main():
@@ -87,7 +86,7 @@ def main():
         seconds, megabytes, matches = results[kind]
         print(
             f"{kind}: {seconds:.1f} s for {matches} matches; {directions} harness runs: {directions * run:.0f} s; "
-            f"1/{directions * run / seconds:.1f} of it; largest process {megabytes:.0f} MB"
+            f"1/{directions * run / seconds:.1f} of it; organiser's memory {megabytes:.0f} MB"
         )
 
 

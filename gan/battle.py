@@ -31,6 +31,15 @@ class BattleOptions(arena_options.PlayOptions):
     rounds: int = flag(1, "rounds, each in both directions", lower=1, upper=99)
     output_dir: str = flag("battle/", "folder for the page and the result; an earlier battle in it is replaced")
 
+    def __post_init__(self):
+        super().__post_init__()
+        teams.check_field(self.pair, "--team_a and --team_b")
+
+    @property
+    def pair(self):
+        """The two `teams.Team`s."""
+        return [_team("team_a", self.team_a), _team("team_b", self.team_b)]
+
 
 def battle(options):
     """Plays the battle, writes its page and prints the result.
@@ -44,15 +53,13 @@ def battle(options):
     Raises:
       InputError: a flag, the data or the output folder cannot be used.
     """
-    pair = [_team("team_a", options.team_a), _team("team_b", options.team_b)]
-    teams.check_field(pair, "--team_a and --team_b")
     output = storage.path(options.output_dir)
     with organiser.Organiser(output, "battle", options) as run:
         run.require_reals(options.rounds)
         run.ledger.make_room("battle")
-        run.settle(pair)
-        run.enter(pair)
-        a, b = (team.slug for team in pair)
+        run.settle(options.pair)
+        run.enter(options.pair)
+        a, b = (team.slug for team in options.pair)
         summary = run.play("battle", "battle", a, b, options.rounds, options.tie_break)
         run.status = "finished"
         run.publish(now=True)

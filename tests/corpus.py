@@ -346,6 +346,19 @@ def source_of_no_text_name(folder, traps):
     pathlib.Path(os.fsdecode(bytes(folder / "source") + b"/\xff\xfe.py")).touch()
 
 
+@refused(FILES, "cannot be read .*File name too long")
+def source_of_great_depth(folder, traps):
+    model(folder)
+    (folder / "source").mkdir()
+    here = os.open(folder / "source", os.O_DIRECTORY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
 @refused(CONTRACT[G], "model.ckpt-7.meta is damaged or malformed")
 def half_a_meta(folder, traps):
     model(folder)
@@ -694,7 +707,7 @@ grow("huge_constant", huge_constant, "the constant 'big' takes 14000000000 bytes
 grow("forged_list", forged_object(tf.variant), "the constant 'forged' is of type variant")
 grow("forged_handle", forged_object(tf.resource), "the constant 'forged' is of type resource")
 grow("more_than_the_nodes", more_than_the_nodes, "more than 50000 nodes")
-grow("too_many_parts", too_many_parts, "time limit exceeded|needs more memory|the worker ended", time_limit=4.0)
+grow("too_many_parts", too_many_parts, "time limit exceeded|needs more memory|the worker ended", time_limit=8.0)
 grow("cycle", cycle, "the generator fails|cannot be built")
 grow("html_in_a_name", html_in_a_name, r"operation WriteFile \(<img src=x")
 grow("terminal_codes_in_a_name", terminal_codes_in_a_name, r"operation WriteFile \(\\x1b\[2Jwiped")
@@ -729,8 +742,8 @@ def run(name, body, says, half=G, rule=OUTPUT, time_limit=20.0):
 
 FAILS = "the generator fails on a batch of shape"
 DIES = r"the worker ended without an answer \((killed by SIG|exit code)"
-run("endless_loop", endless, "time limit exceeded: the limit was 4 seconds", time_limit=4.0)
-run("endless_loop_of_d", endless, "time limit exceeded: the limit was 4", D, time_limit=4.0)
+run("endless_loop", endless, "time limit exceeded: the limit was 8 seconds", time_limit=8.0)
+run("endless_loop_of_d", endless, "time limit exceeded: the limit was 8", D, time_limit=8.0)
 run("memory_bomb", lambda y: y + tf.fill(sizes(y, 1 << 30), 0.0)[:, :1], FAILS)
 run(
     "memory_bomb_by_tiling",
@@ -741,12 +754,7 @@ run(
 run("segmentation_fault", lambda y: y + crash(y, tf.shape(y)[0] * 0 + 2**31 - 1), DIES)
 run("division_by_zero", lambda y: y * tf.cast(7 // (tf.shape(y)[0] * 0), tf.float32), FAILS)
 run("huge_output", lambda y: tf.tile(y, [1, 10_000_000]), r"an array of shape \[1, 120000000\]")
-run("giant_output", lambda y: tf.tile(y, [1, 100_000_000]), f"{FAILS}|more memory|an array of shape")
-run(
-    "nothing_of_a_giant_shape",
-    lambda y: tf.zeros([0, 1 << 40, 1 << 40]) * y[0, 0],
-    f"{FAILS}|images have shape|no known",
-)
+run("nothing_of_a_giant_shape", lambda y: tf.zeros([0, 1 << 40, 1 << 40]) * y[0, 0], f"{FAILS}|images have shape")
 
 
 # Outputs that break the contract.
@@ -947,8 +955,8 @@ def huge_when(flag):
 
 
 D_FAILS = r"the discriminator fails on a batch of shape \[30, 12\]"
-then("hangs_in_a_match", lambda p, flag: endless(p, flag > 0), "time limit exceeded: the limit was 4 seconds", 4.0)
-then("memory_bomb_in_a_match", lambda p, flag: p + tf.fill([huge_when(flag)], 0.0)[0], D_FAILS)
+then("hangs_in_a_match", lambda p, flag: endless(p, flag > 0), "time limit exceeded: the limit was 8 seconds", 8.0)
+then("memory_bomb_in_a_match", lambda p, flag: p + tf.fill([huge_when(flag)], 0.0)[0], D_FAILS, 60.0)
 then("dies_in_a_match", lambda p, flag: p + crash(p, 1 + tf.cast(flag, tf.int32) * (2**31 - 2)), DIES)
 then("error_in_a_match", lambda p, flag: tf.gather(p, tf.range(tf.shape(p)[0]) + tf.cast(flag, tf.int32)), D_FAILS)
 then("logits_in_a_match", lambda p, flag: p + 3 * flag, "these look like logits")

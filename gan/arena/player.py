@@ -221,7 +221,9 @@ class _Worker:
         except (subprocess.TimeoutExpired, BlockingIOError):
             code = self._process.poll()
         said = [line for line in self._stderr.decode(errors="replace").splitlines() if line.strip()]
-        last = f"; its last words: {printable(said[-1], 200)}" if said else ""
+        checks = (line[line.index("Check failed") :] for line in said if "Check failed" in line)  # a trace follows it
+        telling = next(checks, said[-1] if said else "")
+        last = f"; its last words: {printable(telling, 200)}" if telling else ""
         return f"the worker ended without an answer ({_cause(code)}){last}"
 
 

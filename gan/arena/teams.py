@@ -56,6 +56,8 @@ def read(file):
     Raises:
       InputError: the file is no such list; the message names the line.
     """
+    if file.is_dir() or not file.exists():
+        raise InputError(f"{file}: no such file; expected a CSV file with the columns name,submission[,seed]")
     try:
         rows = csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig")), strict=True)
         _check_columns(file, rows.fieldnames or ["nothing"])
