@@ -61,8 +61,7 @@ def battle(options):
         run.enter(options.pair)
         a, b = (team.slug for team in options.pair)
         summary = run.play("battle", "battle", a, b, options.rounds, options.tie_break)
-        run.status = "finished"
-        run.publish(now=True)
+        run.finish()
         print(f"written: {output / 'index.html'}, {output / summary['folder'] / 'match.json'}")
         return run.ledger.result(summary["folder"])
 

@@ -24,7 +24,7 @@ from gan.errors import RunError, SubmissionError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import check, player, registration, sandbox, teams
+    from gan.arena import check, check_report, player, sandbox, teams
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,12 @@ def check_submission(options):
     Raises:
       RunError: the submission may not battle.
     """
-    data, report, examples = _check(options)
+    team = teams.Team("submission", options.train_dir)
+    examples = _examples(options)
+    files, report = _check(options, examples)
+    data = check_report.as_data(team, files, report)
     if options.output_dir:
-        _write(storage.path(options.output_dir), data, report, examples)
+        check_report.write(storage.path(options.output_dir), team, files, report, examples)
     if options.json:
         print(json.dumps(data, indent=2))
     else:
@@ -65,18 +68,14 @@ def check_submission(options):
     return data
 
 
-def _check(options):
-    """Returns (plain data, `check.Report`, `check.Examples`)."""
+def _check(options, examples):
+    """Returns (`snapshot.Snapshot` or None, `check.Report`)."""
     sandboxed = sandbox.resolve(options.sandbox)
-    examples = _examples(options)
-    team = teams.Team("submission", options.train_dir)
     try:
         with player.visiting(storage.path(options.train_dir), sandboxed, options.time_limit) as visitor:
-            report = registration.report_on(visitor.files, visitor, examples)
-            return registration.as_data(team, visitor.files, report), report, examples
+            return visitor.files, check_report.of_snapshot(visitor.files, visitor, examples)
     except SubmissionError as error:
-        report = check.Report([check.Finding("files", check.FAIL, str(error))])
-        return registration.as_data(team, None, report), report, examples
+        return None, check_report.of_failure(str(error))
 
 
 def _examples(options):
@@ -84,14 +83,6 @@ def _examples(options):
     named = options.input_data_pattern or options.validation_data_pattern or options.train_data_pattern
     reals = options.load_reals() if options.input_data_pattern or not named else None
     return check.Examples(options.contest, reals, options.load_training(), options.load_validation(), options.seed)
-
-
-def _write(output, data, report, examples):
-    storage.write_json(output / "check.json", data)
-    if memorisation := registration.memorisation_as_data(report.memorisation):
-        storage.write_json(output / "memorisation.json", memorisation)
-    for name, png in registration.drawn(report, examples).items():
-        storage.write_bytes(output / name, png)
 
 
 if __name__ == "__main__":

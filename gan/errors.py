@@ -21,6 +21,17 @@ class SubmissionError(InputError):
         super().__init__(printable(message))
 
 
+class Fault(SubmissionError):
+    """A model gave no output, or not one that the contract allows; the message is the reason.
+
+    `side` is "generator" or "discriminator".
+    """
+
+    def __init__(self, side, message):
+        super().__init__(message)
+        self.side = side
+
+
 class RunError(Exception):
     """The input was fine but the run failed (loss not a number, disk full, ...): exit code 1."""
 

@@ -20,7 +20,7 @@ from etils import epy
 
 from gan import __version__, flags, pictures, seeds, spec, storage
 from gan.arena import options as arena_options
-from gan.errors import InputError
+from gan.errors import Fault, InputError
 from gan.flags import flag
 
 with epy.lazy_imports():
@@ -126,7 +126,7 @@ def _naming(folder):
     """Says whose model it was that cannot be played."""
     try:
         yield
-    except rounds.Fault as fault:
+    except Fault as fault:
         raise InputError(f"{folder}, {fault.side}: {fault}") from None
 
 

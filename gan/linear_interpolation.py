@@ -3,8 +3,9 @@
 python -m gan.linear_interpolation --train_dir=my_run --output_file=interpolation.png
 """
 
+import pathlib
+
 if not __package__:  # `python gan/linear_interpolation.py` works like `python -m gan.linear_interpolation`
-    import pathlib
     import sys
 
     sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
@@ -17,11 +18,11 @@ from etils import epy
 
 from gan import flags, pictures, random_noise_generator, seeds, spec, storage
 from gan.arena import options as arena_options
-from gan.errors import InputError
+from gan.errors import Fault, InputError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import player, rounds, sandbox
+    from gan.arena import player, sandbox
 
 _SIDE = 10
 
@@ -53,8 +54,10 @@ def linear_interpolation(options):
             latent_size = team.input_size(spec.GENERATOR) or random_noise_generator.get_dim()
             corners = random_noise_generator.generate_noise(4, latent_size, seeds.generator(options.seed, "corners"))
             images = team.generate(latent_grid(corners, options.interpolation, _SIDE))
-        except rounds.Fault as fault:
+        except Fault as fault:
             raise InputError(f"{options.train_dir}, {fault.side}: {fault}") from None
+    if images.ndim != 2 or not images.size:
+        raise InputError(f"{options.train_dir}, generator: images have shape {list(images.shape)}, not [N, image_size]")
     shape = options.image_shape or _shape(folder, images.size // _SIDE**2)
     if fault := spec.image_fault(images, _SIDE**2, spec.ContestSpec(*shape, latent_size)):
         raise InputError(f"{options.train_dir}: {fault}")
@@ -66,9 +69,11 @@ def linear_interpolation(options):
 def _shape(folder, image_size):
     """The shape that a submission of ours states, where it fits; else a square."""
     try:
+        if storage.is_local(folder) and not pathlib.Path(folder / "submission.json").is_file():
+            raise FileNotFoundError  # a pipe would never end
         shape = storage.read_json(folder / "submission.json")["image_shape"]
-        if len(shape) == 3 and math.prod(shape) == image_size:
-            return tuple(int(size) for size in shape)
+        if len(shape) == 3 and math.prod(shape) == image_size and all(type(n) is int and n > 0 for n in shape):
+            return tuple(shape)
     except (OSError, ValueError, LookupError, TypeError):
         pass  # a stranger's file, or none
     return spec.spec_for_image_size(image_size).image_shape

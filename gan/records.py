@@ -8,6 +8,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import hashlib
+import os
 import tempfile
 
 import numpy as np
@@ -63,10 +64,10 @@ class PixelStore:
             if len(self._chunks) > 1:
                 self._join()
             return self._chunks[0][indices]
+        self._file.flush()
         pixels = np.empty((len(indices), self._image_size), np.uint8)
         for row, index in zip(pixels, indices, strict=True):
-            self._file.seek(int(index) * self._image_size)
-            self._file.readinto(row.data)
+            os.preadv(self._file.fileno(), [row.data], int(index) * self._image_size)  # threads share the file
         return pixels
 
     def _join(self):

@@ -22,7 +22,7 @@ from gan.errors import InputError, RunError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import repetition, sandbox
+    from gan.arena import replayer, sandbox
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def replay(options):
     file = storage.path(options.result)
     if file.is_dir() or not file.exists():
         raise InputError(f"{file}: expected the match.json of a contest, for instance contest/matches/NAME/match.json")
-    differences = repetition.differences(file, options, sandboxed)
+    differences = replayer.differences(file, options, sandboxed)
     for difference in differences:
         print(f"differs: {difference}")
     if differences:

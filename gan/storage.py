@@ -12,7 +12,7 @@ import json
 from etils import epath
 from etils.epath import backend, gpath, register
 
-from gan.errors import InputError
+from gan.errors import InputError, RunError, first_line
 
 
 def _register_ram():
@@ -174,8 +174,14 @@ def generation(file):
     """Returns the generation of an object in Google Cloud Storage, which changes with its content, else None."""
     if not str(file).startswith("gs://"):
         return None
+    from google.api_core import exceptions  # noqa: PLC0415 - as below
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+
     bucket, _, name = str(file).removeprefix("gs://").partition("/")
-    blob = _gs_client().bucket(bucket).get_blob(name)
+    try:
+        blob = _gs_client().bucket(bucket).get_blob(name)
+    except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
+        raise RunError(f"{file}: Google Cloud Storage does not answer ({first_line(error)}); try again") from None
     return blob and blob.generation
 
 

@@ -16,18 +16,17 @@ if not __package__:  # `python gan/tournament.py` works like `python -m gan.tour
 
 import contextlib
 import dataclasses
-import signal
 import tempfile
 
 from etils import epy
 
 from gan import flags, storage
 from gan.arena import options as arena_options
-from gan.errors import InputError, Interrupted, RunError
+from gan.errors import InputError, RunError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import bracket, knockout, league, mock, organiser, rules, teams, terminal
+    from gan.arena import bracket, knockout, league, ledger, mock, organiser, rules, standings, teams, terminal
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,9 @@ class TournamentOptions(arena_options.PlayOptions):
 
     teams: str = flag("", "team list: a CSV file with the columns name,submission[,seed]")
     checkpoints_of: str = flag("", "a run of one's own whose exports play a league against each other")
+    snapshots_of: str = flag(
+        "", "an earlier contest whose snapshots play once more, for instance a league after the final"
+    )
     format: str = flag("knockout", "what is played", choices=("knockout", "mock", "league"))
     output_dir: str = flag("tournament/", "folder of the contest: pages, results, snapshots")
     mock_dir: str = flag("", "folder of earlier mock battles: their ratings seed, their snapshots step in")
@@ -47,10 +49,18 @@ class TournamentOptions(arena_options.PlayOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if bool(self.teams) == bool(self.checkpoints_of):
-            raise InputError("give --teams (a CSV file) or --checkpoints_of (a run of your own), one of them")
+        if [self.teams, self.checkpoints_of, self.snapshots_of].count("") != 2:
+            raise InputError(
+                "give one of --teams (a CSV file), --snapshots_of (a contest), --checkpoints_of (a run of your own)"
+            )
         if (self.every or self.at) and self.format != "mock":
             raise InputError(f"--every and --at belong to --format=mock, not {self.format}")
+        if self.every:
+            mock.seconds(self.every)
+        if self.at:
+            mock.time_of_day(self.at)
+        if self.mock_dir and self.format == "mock":
+            raise InputError("--mock_dir names earlier mock battles for a knock-out or a league")
         if self.freeze and (self.format == "mock" or self.dry_run):
             raise InputError("--freeze belongs to a knock-out or a league, without --dry_run")
 
@@ -72,42 +82,33 @@ def tournament(options):
       InputError: a flag, the team list or the data cannot be used.
       RunError: no team has a submission that passes the check.
     """
-    if options.dry_run:
-        with tempfile.TemporaryDirectory(prefix="gan-dry-run-") as temporary:
-            return _with_organiser(options, storage.path(temporary), _dry_run)
-    return _with_organiser(options, storage.path(options.output_dir), _play)
-
-
-def _with_organiser(options, output, act):
-    at = mock.time_of_day(options.at) if options.at else None
-    every = mock.seconds(options.every) if options.every else None
-    _read_teams(options)  # a mistake in the list is said before anything is loaded
-    earlier = [storage.path(options.mock_dir)] if options.mock_dir else []
-    ratings = mock.earlier_ratings(earlier[0]) if earlier else {}
-    timed = options.kind != "league"
-    with _signals_stop(), organiser.Organiser(output, options.kind, options, timed, earlier) as run:
+    team_list = _read_teams(options)  # a mistake in the list is said before anything is loaded
+    mock_dir = storage.path(options.mock_dir) if options.mock_dir else None
+    if mock_dir:
+        mock.earlier_ratings(mock_dir)
+    with contextlib.ExitStack() as resources:
+        output = options.output_dir
+        if options.dry_run:
+            output = resources.enter_context(tempfile.TemporaryDirectory(prefix="gan-dry-run-"))
+        earlier = [mock_dir] if mock_dir else []
+        run = resources.enter_context(organiser.Organiser(storage.path(output), options.kind, options, earlier))
         run.require_reals(rules.FINAL_ROUNDS if options.kind == "knockout" else rules.ROUNDS)
-        return act(options, run, ratings, at, every)
-
-
-@contextlib.contextmanager
-def _signals_stop():
-    """SIGINT and SIGTERM end the contest in good order; a shell starts a job in the background with SIGINT ignored."""
-
-    def stop(number, _):
-        raise Interrupted("stopped; the same command goes on where it was", number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if options.dry_run:
+            return _dry_run(run, team_list, mock_dir)
+        run.settle([] if run.kind == "mock" else team_list)
+        if run.kind == "mock":
+            _play_mock(options, run)
+        else:
+            _play_once(options, run, team_list, mock_dir)
+        run.say(f"written: {run.ledger.output / 'index.html'}, tournament.json, matches/, teams/")
+        return storage.read_json(run.ledger.output / "tournament.json")
 
 
 def _read_teams(options):
     if options.teams:
         return teams.read(storage.path(options.teams))
+    if options.snapshots_of:
+        return _settled_teams(ledger.Ledger(storage.path(options.snapshots_of)))
     exports = storage.path(options.checkpoints_of) / "export"
     steps = (
         [entry for entry in exports.iterdir() if entry.is_dir() and entry.name.startswith("step_")]
@@ -124,46 +125,53 @@ def _read_teams(options):
     return found
 
 
-def _dry_run(options, run, ratings, *_):
-    run.enter_anew(_read_teams(options))
+def _settled_teams(contest):
+    """The teams of an earlier contest, with the snapshots that they played there."""
+    entries = [entry for entry in contest.entries().values() if entry["snapshot"]]
+    found = [
+        teams.Team(entry["name"], str(contest.store(entry["slug"]) / entry["snapshot"][:16]), entry["seed"])
+        for entry in entries
+    ]
+    teams.check_field(found, contest.output)
+    return found
+
+
+def _dry_run(run, team_list, mock_dir):
+    run.enter_anew(team_list)
     if run.kind == "knockout":
-        order = knockout.seeding(run, ratings)
-        matches = bracket.draw(len(order))
+        order = knockout.seeding(run, mock_dir)
         names = {slug: entry["name"] for slug, entry in run.entries.items()}
-        run.say(terminal.bracket_text(knockout.drawn_bracket(order, matches, {}, {}), names))
+        run.say(terminal.bracket_text(knockout.drawn_bracket(order, bracket.draw(len(order)), {}, {}), names))
     broken = sum(entry["forfeit"] is not None for entry in run.entries.values())
     run.say(f"dry run: {len(run.entries) - broken} of {len(run.entries)} submissions may battle; nothing was written")
 
 
-def _play(options, run, ratings, at, every):
-    team_list = _read_teams(options)
-    run.settle([] if run.kind == "mock" else team_list)
-    if run.kind == "mock":
-        mock.play(run, lambda: _read_teams(options), at, every)
-        mock.report(run)
-    else:
-        _play_once(options, run, ratings, team_list)
-    run.say(f"written: {run.ledger.output / 'index.html'}, tournament.json, matches/, teams/")
-    return storage.read_json(run.ledger.output / "tournament.json")
+def _play_mock(options, run):
+    at = mock.time_of_day(options.at) if options.at else None
+    every = mock.seconds(options.every) if options.every else None
+    mock.play(run, lambda: _read_teams(options), at, every)
+    standings.report(run, ["teams"])
 
 
-def _play_once(options, run, ratings, team_list):
+def _play_once(options, run, team_list, mock_dir):
     run.enter(team_list)
     if options.freeze:
-        run.status = "frozen"
+        run.standing.status = "frozen"
+        if run.kind == "knockout":
+            knockout.draw(run, mock_dir)
         run.publish(now=True)
         run.say("frozen: the same command without --freeze plays these snapshots")
         return
     if all(run.forfeit_of(slug) for slug in run.entries):
         raise RunError("no submission passes the check, so there is nobody to play; see the reasons above")
     if run.kind == "knockout":
-        knockout.play(run, ratings)
+        knockout.play(run, mock_dir)
         knockout.report(run)
         return
     if options.house and not options.checkpoints_of:
         run.enter_house()
     league.play(run)
-    league.report(run)
+    standings.report(run)
     if options.checkpoints_of:
         run.say(league.advice(run))
 

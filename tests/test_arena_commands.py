@@ -53,7 +53,7 @@ def test_a_battle_and_its_replay(field, sandbox_mode, tmp_path, command):
     [
         ("battle", ["--team_a=Ours"], "--team_a=Ours: expected NAME=DIR"),
         ("battle", ["--team_a=A=x", "--team_b=A=y"], "two teams have the name 'A'"),
-        ("tournament", [], "give --teams"),
+        ("tournament", [], "give one of --teams"),
         ("tournament", ["--teams=nowhere.csv"], "nowhere.csv"),
         ("referee", [], "action is missing"),
         ("replay", [], "result is missing"),

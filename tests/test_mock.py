@@ -40,9 +40,10 @@ def test_what_is_no_time_of_day(text):
         (NOON, at(11), None, 7200, at(13)),
         (NOON, None, "14:30", None, at(14, 30)),
         (NOON, None, "09:00", None, at(9, day=22)),
-        (NOON, None, "09:00", 7200, at(13)),
+        (NOON, None, "09:00", 7200, at(9, day=22)),
+        (NOON, at(9), "09:00", 7200, at(13)),
+        (at(1, day=22), at(22), "12:00", 7200, at(2, day=22)),  # through the night
         (NOON, NOON, "12:00", 7200, at(14)),
-        (at(23), at(22), "10:00", 7200, at(0, day=22)),
         (NOON, NOON, "12:00", None, at(12, day=22)),
     ],
 )

@@ -91,7 +91,7 @@ def test_rgb_images_survive_the_png():
 def test_the_running_time_is_a_median_of_five_turns():
     turns = []
     direction = play(lambda z: (turns.append("G"), dark(z))[1], lambda x: (turns.append("D"), bright(x))[1])
-    assert "".join(turns) == "GD" + "GD" * 5, "a warm-up each, then both sides in turn"
+    assert "".join(turns) == "GD" + "D" + "GD" * 5, "a warm-up each, D's probe, then both sides in turn"
     assert {side: len(calls) for side, calls in direction.seconds.items()} == {"generator": 5, "discriminator": 5}
     assert rounds.median_and_spread([5, 1, 4, 2, 3]) == (3, 4)
 
@@ -106,7 +106,7 @@ def test_both_teams_take_turns_and_share_latents_and_reals():
     first, second = rounds.play({"a": spy("a"), "b": spy("b")}, [("a", "b"), ("b", "a")], REALS, terms, 0)
     np.testing.assert_array_equal(seen["a"][0], seen["b"][1])  # latents of a's G; b's D was asked first
     assert first.truth != second.truth, "the orders differ"
-    assert len(seen["a"]) == len(seen["b"]) == 2 + 2 * 5
+    assert len(seen["a"]) == len(seen["b"]) == 2 + 1 + 2 * 5
 
 
 def test_the_disguise_is_the_same_for_all_images_and_changes_them():
@@ -117,6 +117,16 @@ def test_the_disguise_is_the_same_for_all_images_and_changes_them():
     one = np.tile(REALS[:1], (15, 1))
     shown = play(seed=1, reals=one, disguise=True)
     assert len({row.tobytes() for row, real in zip(shown.shown, shown.truth, strict=True) if real}) == 1
+
+
+def test_a_discriminator_that_knows_that_half_are_real_is_found_out():
+    def ranks(images):
+        brightness = bright(images)
+        return (brightness > np.median(brightness)).astype(np.float32)
+
+    failure = play(discriminator=ranks, reals=np.concatenate([REALS[:8] // 4, REALS[8:]])).failure
+    assert failure.side == "discriminator"
+    assert "p depends on the other images of the batch" in str(failure)
 
 
 def test_one_failure_is_forgiven():

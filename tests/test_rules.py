@@ -67,6 +67,11 @@ def test_a_match_ends_after_one_extra_round_and_is_fair(a, b, tie_break, better_
         assert decision == rules.decide(Tally(a.points), Tally(b.points), tie_break, better_seed, extra)
 
 
+def test_a_model_whose_times_vary_gains_nothing_by_it():
+    slow, fast = Tally(20, 0.020, spread=0.5), Tally(20, 0.010, spread=0.002)
+    assert rules.decide(slow, fast, "time", "a").winner == "b"
+
+
 @pytest.mark.parametrize(
     "a, b, winner", [(None, "broken", "a"), ("broken", None, "b"), ("broken", "broken", "b"), (None, None, None)]
 )

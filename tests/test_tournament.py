@@ -348,6 +348,91 @@ def test_without_bubblewrap_strangers_models_are_refused_with_advice(options, mo
     assert tournament(options("auto", sandbox="auto"))["sandbox"] is False
 
 
+def test_teams_come_and_go_between_mock_sessions(options, field, tmp_path):
+    folders = {name: field / str(i) for i, name in enumerate(STRENGTHS)}
+    settings = {"format": "mock", "teams": str(tmp_path / "teams.csv")}
+    for names in (("Gold", "Silver", "Paper"), ("Gold", "Silver"), ("Gold", "Silver", "<b>Bronze</b>")):
+        write_list(tmp_path / "teams.csv", {name: folders[name] for name in names})
+        overview = tournament(options("mock", **settings))
+    assert {team["name"] for team in overview["teams"]} == {"Gold", "Silver", "Paper", "<b>Bronze</b>"}
+    assert {row["name"] for row in overview["ratings"]["teams"]} == {"Gold", "Silver", "Paper", "<b>Bronze</b>"}
+    assert len(overview["matches"]) == 2 + 1 + 2
+
+
+def test_a_pool_smaller_than_the_field(options):
+    assert places(tournament(options(workers=2)))["Gold"] == 1
+
+
+def test_a_later_contest_plays_the_snapshots_of_an_earlier_one(options, field, tmp_path):
+    first = tournament(options())
+    again = {"teams": "", "snapshots_of": str(tmp_path / "contest"), "format": "league", "seed": 4, "house": False}
+    league = tournament(options("league", **again))
+    digests = [{team["name"]: team["snapshot"] for team in overview["teams"]} for overview in (first, league)]
+    assert digests[0] == digests[1]
+
+
+def test_a_frozen_snapshot_that_was_changed_is_noticed(options, tmp_path):
+    tournament(options(freeze=True))
+    record = next((tmp_path / "contest" / "snapshots").glob("*/*/snapshot.json"))
+    checkpoint = record.parent / "checkpoint"
+    checkpoint.write_text(checkpoint.read_text() + "\n")
+    facts = json.loads(record.read_text())
+    facts["sha256"]["checkpoint"] = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    record.write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="snapshot.json has changed since it was taken"):
+        tournament(options())
+
+
+def test_the_seeding_is_settled_with_the_submissions(options, field, tmp_path):
+    mock = {"format": "mock", "tie_break": "seed"}
+    tournament(options("mock", **mock))
+    frozen = tournament(options(freeze=True, mock_dir=str(tmp_path / "mock")))
+    assert frozen["bracket"][0]["a"]["team"]
+    tournament(options("mock", **mock))
+    overview = tournament(options(mock_dir=str(tmp_path / "mock")))
+    assert [row["seed"] for row in overview["teams"]] == [row["seed"] for row in frozen["teams"]]
+
+
+def test_what_a_kill_left_of_a_snapshot_does_no_harm(options, field, tmp_path):
+    tournament(options("mock", format="mock"))
+    store = next((tmp_path / "mock" / "snapshots").iterdir())
+    (store / ".0123456789abcdef.tmp").mkdir()
+    shutil.copytree(field, tmp_path / "field")
+    write_list(tmp_path / "teams.csv", {name: tmp_path / "field" / str(i) for i, name in enumerate(STRENGTHS)})
+    for number in range(4):
+        (tmp_path / "field" / str(number) / "model.ckpt-7.meta").write_bytes(b"lost")
+    overview = tournament(options(teams=str(tmp_path / "teams.csv"), mock_dir=str(tmp_path / "mock")))
+    assert places(overview)["Gold"] == 1 and len(overview["warnings"]) >= 4
+
+
+def test_a_league_takes_note_of_the_referee(options, tmp_path, monkeypatch):
+    play = organiser.Organiser.play
+
+    def play_and_decide(self, match_id, *arguments):
+        result = play(self, match_id, *arguments)
+        if not self.ledger.decisions():
+            self.ledger.add_decision("disqualify", "Gold", "seen copying")
+        return result
+
+    monkeypatch.setattr(organiser.Organiser, "play", play_and_decide)
+    overview = tournament(options(format="league", house=False))
+    assert {row["name"] for row in overview["ratings"]["teams"]} == set(STRENGTHS) - {"Gold"}
+
+
+def test_output_where_workers_can_read_it_is_refused(options, field, tmp_path, bubblewrap, monkeypatch):
+    monkeypatch.setattr(sandbox, "_shown_folders", lambda: [tmp_path])
+    with pytest.raises(InputError, match="contest lies in .*, which every team's worker may read"):
+        tournament(options())
+
+
+def test_a_league_without_any_match(options, field, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    write_list(tmp_path / "teams.csv", {"Gold": field / "0", "Empty": tmp_path / "empty"})
+    overview = tournament(options(format="league", house=False, teams=str(tmp_path / "teams.csv")))
+    assert overview["ratings"] is None
+    assert "no ratings" in capsys.readouterr().out
+
+
 def test_a_remote_folder_holds_a_contest(options):
     overview = tournament(options(output_dir="ram://contest_of_four"))
     assert places(overview)["Gold"] == 1
@@ -357,7 +442,7 @@ def test_a_remote_folder_holds_a_contest(options):
 @pytest.mark.parametrize(
     "settings, words",
     [
-        ({"teams": ""}, "give --teams .* or --checkpoints_of"),
+        ({"teams": ""}, "give one of --teams"),
         ({"every": "2h"}, "belong to --format=mock"),
         ({"format": "mock", "every": "soon"}, "--every=soon: expected a number and s, m, h or d"),
         ({"format": "mock", "at": "25:00"}, "--at=25:00: expected a time of day"),

@@ -14,7 +14,7 @@ from etils import epy
 
 from gan import metrics, random_noise_generator, seeds, spec
 from gan.arena import rounds, rules
-from gan.arena.rounds import Fault
+from gan.errors import Fault
 
 with epy.lazy_imports():
     import sklearn.metrics
@@ -172,8 +172,12 @@ def _check_loading(player, role, contest, report):
     )
 
 
-def _outputs(call, batches, fault_of):
-    """Calls a model on batches; returns (outputs, None) or (None, what is wrong with the first wrong one)."""
+def _outputs(player, call, batches, fault_of):
+    """Calls a model on batches; returns (outputs, None) or (None, what is wrong with the first wrong one).
+
+    The team has the time of one part of a round for it.
+    """
+    player.start_part()
     outputs = []
     for batch in batches:
         try:
@@ -193,15 +197,14 @@ def _batches(array):
 
 def _check_generator(player, examples, report):
     """Returns uint8 [SAMPLES, image_size], or None where G fails."""
-    player.start_part()
     noise, contest = examples.noise(), examples.contest
     outputs, fault = _outputs(
-        player.generate, _batches(noise), lambda images, count: spec.image_fault(images, count, contest)
+        player, player.generate, _batches(noise), lambda images, count: spec.image_fault(images, count, contest)
     )
     sizes = f"[N, {contest.image_size}] for N = 1, 15, 30, 64; finite, in [0, 1]"
     if not report.add("generator: output", fault, sizes):
         return None
-    _, fault = _outputs(player.generate, [noise], lambda images, _: rounds.repeat_fault(outputs[-1], images))
+    _, fault = _outputs(player, player.generate, [noise], lambda again, _: rounds.repeat_fault(outputs[-1], again))
     report.add("generator: determinism", fault, "the same images for the same latents")
     fault = _difference(outputs[0], outputs[-1][:1], "an image changes with the batch that it is made in")
     report.add("generator: one by one", fault, "an image does not depend on the batch", WARN)
@@ -225,35 +228,46 @@ def _difference(first, second, words):
 
 def _check_discriminator(player, examples, pixels, report):
     """Returns {"generated", "real", "training"}: D's beliefs, where there are such images; None where D fails."""
-    player.start_part()
     rng = seeds.generator(examples.seed, "check", "pixels")
     groups = {"generated": pixels, "real": examples.reals, "training": examples.training}
     groups = {name: spec.from_8bit(images) for name, images in groups.items() if images is not None}
-    mixed = np.concatenate([*groups.values(), rng.random((SAMPLES, examples.contest.image_size), np.float32)])
-    mixed = mixed[rng.permutation(len(mixed))[:SAMPLES]]
-
-    outputs, fault = _outputs(player.discriminate, _batches(mixed), spec.prediction_fault)
+    mixed = _mixed(groups, examples.contest, rng)
+    outputs, fault = _outputs(player, player.discriminate, _batches(mixed), spec.prediction_fault)
     if not report.add("discriminator: output", fault, "[N, 1] for N = 1, 15, 30, 64; finite, in [0, 1]"):
         return None
-    _, fault = _outputs(player.discriminate, [mixed], lambda p, _: rounds.repeat_fault(outputs[-1], p))
+    _, fault = _outputs(player, player.discriminate, [mixed], lambda p, _: rounds.repeat_fault(outputs[-1], p))
     report.add("discriminator: determinism", fault, "the same p for the same image")
     report.add(
         "discriminator: one by one",
         _batch_fault(player, mixed[:30], outputs[_BATCH_SIZES.index(30)], rng),
         "p depends on the image alone",
     )
-    beliefs, fault = _outputs(player.discriminate, groups.values(), spec.prediction_fault)
+    beliefs, fault = _outputs(player, player.discriminate, groups.values(), spec.prediction_fault)
     if fault:
         report.add("discriminator: images", fault)
         return None
     return {name: p[:, 0] for name, p in zip(groups, beliefs, strict=True)}
 
 
+def _mixed(groups, contest, rng):
+    """SAMPLES images; the first 30 look like those of a round, as far as there are such images."""
+    half = [groups[name][:_ROUND_IMAGES] for name in ("generated", "real") if name in groups]
+    rest = [groups[name][_ROUND_IMAGES:] for name in ("generated", "real") if name in groups]
+    noise = rng.random((SAMPLES, contest.image_size), np.float32)
+    first = np.concatenate([*half, noise])[: 2 * _ROUND_IMAGES]
+    others = np.concatenate([*rest, noise])
+    others = others[rng.permutation(len(others))[: SAMPLES - len(first)]]
+    return np.concatenate([first[rng.permutation(len(first))], others])
+
+
 def _batch_fault(player, images, together, rng):
     """Whether D looks at the batch, not at the image: one by one and in another order, p must be the same."""
     order = rng.permutation(len(images))
     outputs, fault = _outputs(
-        player.discriminate, [*(images[i : i + 1] for i in range(len(images))), images[order]], spec.prediction_fault
+        player,
+        player.discriminate,
+        [*(images[i : i + 1] for i in range(len(images))), images[order]],
+        spec.prediction_fault,
     )
     if fault:
         return fault

@@ -4,7 +4,7 @@
     mean    the mean training image, always the same: what a D that knows only "roughly a face" falls for
     replay  real training images: the most that a G can reach; a D that knows its training set by heart falls for it
 
-They have no D. `noise` and `mean` repeat or hold nothing that the variety rule asks for, so it does not bind them.
+They have no D, and the variety rule does not bind them: `mean` repeats its image, and `replay` may have few.
 The fourth house opponent, the sample model, is a submission like any other (`SAMPLE_MODELS`): frozen weights that
 `gan.train` made, see `house_models/README.md`.
 """
@@ -20,6 +20,7 @@ SAMPLE_MODELS = {
     (28, 28, 1): "sample_28x28",
     (50, 50, 1): "sample_50x50",
 }
+GENERATORS = ("Noise", "Mean", "Replay")
 LATENT_SIZE = 100
 _MAX_TRAINING_IMAGES = 20_000
 _FOLDER = pathlib.Path(__file__).parent / "house_models"

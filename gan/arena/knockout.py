@@ -1,26 +1,41 @@
 """Single elimination."""
 
-from gan.arena import bracket, rules, terminal
+from gan.arena import bracket, mock, rules, terminal
 
 
-def play(organiser, ratings):
+def play(organiser, mock_dir):
     """Plays the bracket to its end, or goes on where it stopped.
 
     Args:
       organiser: an `organiser.Organiser` with its entries.
-      ratings: {slug: rating} of mock battles, for teams without a seed.
+      mock_dir: folder of mock battles whose ratings seed teams without a seed, or None.
     """
-    order = seeding(organiser, ratings)
+    order, matches = draw(organiser, mock_dir)
+    organiser.play_until_settled(lambda decided: _play_all(organiser, order, matches, decided))
+    organiser.finish()
+
+
+def draw(organiser, mock_dir):
+    """Settles the seeding, unless it is settled, and puts the bracket into the standing.
+
+    Returns:
+      (slugs, best seed first; matches of the bracket).
+    """
+    order = organiser.ledger.seeding()
+    if order is None:
+        order = seeding(organiser, mock_dir)
+        organiser.ledger.save_seeding(order)
     matches = bracket.draw(len(order))
-    while not _pass(organiser, order, matches):
-        organiser.say("the referee has decided; going through the bracket again")
-    organiser.status = "finished"
+    organiser.standing.ranks = {slug: rank for rank, slug in enumerate(order, 1)}
+    organiser.standing.bracket = drawn_bracket(order, matches, {}, {})
     organiser.publish(now=True)
+    return order, matches
 
 
-def seeding(organiser, ratings):
-    """Returns the teams' slugs, best seed first."""
+def seeding(organiser, mock_dir):
+    """Returns the teams' slugs, best seed first, as seeds, mock ratings and the draw have it now."""
     given = {slug: entry["seed"] for slug, entry in organiser.entries.items()}
+    ratings = mock.earlier_ratings(mock_dir) if mock_dir else {}
     return rules.order_by_seed(given, ratings, organiser.options.seed)
 
 
@@ -49,38 +64,25 @@ def drawn_bracket(order, matches, winners, results):
     return rows
 
 
-def _show(organiser, order, matches, winners, results):
-    """Puts the bracket as it stands into the overview, and publishes it."""
-    organiser.extras |= {
-        "bracket": drawn_bracket(order, matches, winners, results),
-        "places": {order[team]: place for team, place in bracket.places(matches, winners).items()},
-        "ranks": {slug: rank for rank, slug in enumerate(order, 1)},
-    }
-    organiser.publish()
-
-
-def _pass(organiser, order, matches):
-    """Goes through the bracket once; returns False as soon as the referee has changed what was settled before."""
-    decisions = organiser.ledger.decisions()
+def _play_all(organiser, order, matches, decided):
     winners, results = {}, {}
-    organiser.played = {}
-    organiser.publish(now=True)
-    _show(organiser, order, matches, winners, results)
     for match in matches:
-        if organiser.ledger.decisions() != decisions:
-            return False
         a, b = (order[team] for team in bracket.teams_of(match, winners))
         better = "a" if order.index(a) < order.index(b) else "b"
         result = organiser.play(match.id, match.stage, a, b, match.rounds, organiser.options.tie_break, better)
         results[match.id] = result
         winners[match.id] = order.index(result["winner"])
-        _show(organiser, order, matches, winners, results)
-    return organiser.ledger.decisions() == decisions
+        standing = organiser.standing
+        standing.bracket = drawn_bracket(order, matches, winners, results)
+        standing.places = {order[team]: place for team, place in bracket.places(matches, winners).items()}
+        organiser.publish()
+        if decided():
+            return
 
 
 def report(organiser):
     """Prints bracket and places."""
     names = {slug: entry["name"] for slug, entry in organiser.entries.items()}
-    organiser.say(terminal.bracket_text(organiser.extras["bracket"], names))
+    organiser.say(terminal.bracket_text(organiser.standing.bracket, names))
     organiser.say("places:")
-    organiser.say(terminal.places_text(organiser.extras["places"], names))
+    organiser.say(terminal.places_text(organiser.standing.places, names))

@@ -5,6 +5,7 @@
     teams/SLUG/           check.json, samples.png, memorisation.json and .png
     decisions.json        what the referee did
     entries.json          which snapshot each team plays, and who forfeits
+    seeding.json          the order of the seeds in a knock-out
     snapshots/            the submissions, as they were taken     } not to be published
     private/              settings, the master seed and its nonce } before the end
 
@@ -116,7 +117,8 @@ class Ledger:
         found = self.recorded()["settings"]["kind"]
         if found != kind:
             raise InputError(f"{self.output} holds a contest of the kind {found}: name another --output_dir")
-        for name in ("matches", "teams", "snapshots", "entries.json", "decisions.json", "tournament.json", "private"):
+        contents = ("matches", "teams", "snapshots", "entries.json", "decisions.json", "tournament.json", "private")
+        for name in contents:  # what names the contest goes last
             entry = self.output / name
             if entry.is_dir():
                 entry.rmtree()
@@ -136,14 +138,16 @@ class Ledger:
         """Returns the folder of a team's snapshots."""
         return self.output / "snapshots" / slug
 
-    def save_check(self, slug, check, memorisation, pictures):
-        """Writes a team's check.json and memorisation.json (if any), beside the pictures {file name: PNG}."""
-        folder = self.output / "teams" / slug
-        if memorisation:
-            storage.write_json(folder / "memorisation.json", memorisation)
-        for name, png in pictures.items():
-            storage.write_bytes(folder / name, png)
-        storage.write_json(folder / "check.json", check)
+    def team_folder(self, slug):
+        """Returns the folder of a team's check and pictures."""
+        return self.output / "teams" / slug
+
+    def seeding(self):
+        """Returns the slugs in the order of the bracket's seeds, once that is settled, else None."""
+        return self._read("seeding.json", None)
+
+    def save_seeding(self, order):
+        storage.write_json(self.output / "seeding.json", order)
 
     # Matches.
 
@@ -170,8 +174,11 @@ class Ledger:
         return self._read("decisions.json", [])
 
     def add_decision(self, action, subject, reason):
+        """Records a decision; two referees at once do not lose one another's."""
         entry = {"time": now(), "action": action, "subject": subject, "reason": reason}
-        storage.write_json(self.output / "decisions.json", [*self.decisions(), entry])
+        local = storage.is_local(self.output)
+        with filelock.FileLock(str(self.output / ".decisions.lock")) if local else contextlib.nullcontext():
+            storage.write_json(self.output / "decisions.json", [*self.decisions(), entry])
 
     def disqualified(self):
         """Returns {team name: reason} of the teams that are disqualified now."""

@@ -146,10 +146,10 @@ def sheet_name(number, direction):
 
 def _result(fixture, contestants, pool, terms, played, decision):
     regular = [r for r in played if not r.extra]
-    out_of = max(
-        (sum(d.out_of for r in regular for d in r.directions if d.discriminator == s) for s in "ab"), default=0
-    )
-    judged = {d.discriminator for r in regular for d in r.directions}  # a house opponent has no D
+    directions = [direction for r in regular for direction in r.directions]
+    judged = {direction.discriminator for direction in directions}  # a house opponent has no D
+    out_of = max((sum(d.out_of for d in directions if d.discriminator == side) for side in judged), default=0)
+    failed = any(direction.failure for direction in directions)
     score = {side: _points(regular, side) if side in judged else None for side in "ab"} if played else None
     return {
         "format": FORMAT,
@@ -175,7 +175,7 @@ def _result(fixture, contestants, pool, terms, played, decision):
         ],
         "score": score,
         "out_of": out_of,
-        "chance_if_equal": _chance_if_equal(score, out_of) if score and out_of else None,
+        "chance_if_equal": _chance_if_equal(score, out_of) if score and not failed else None,
         "winner": decision and decision.winner,
         "decided_by": decision and decision.decided_by,
         "reason": decision and decision.reason,

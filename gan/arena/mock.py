@@ -1,15 +1,15 @@
 """Mock battles: every so often all teams play, from their newest snapshots, in pairs drawn anew."""
 
 import datetime
+import math
 import re
 import time
 
 from gan import storage
-from gan.arena import league, rules, terminal
+from gan.arena import rules, standings
 from gan.errors import InputError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_ROUNDS = 1
 
 
 def seconds(text):
@@ -42,18 +42,19 @@ def next_start(now, begun, at, every):
     Args:
       now: a `datetime.datetime`.
       begun: when the last session started, or None.
-      at: `datetime.time` of the sessions (of the first one of a day, with `every`), or None.
+      at: `datetime.time` of the first session, or None.
       every: seconds between sessions; None: at once, or with `at` every day.
     """
     if at is None and (begun is None or every is None):
         return now
     period = datetime.timedelta(seconds=every or _UNITS["d"])
+    if begun is None:
+        start = datetime.datetime.combine(now.date(), at)
+        return start if start >= now else start + datetime.timedelta(days=1)
     if at is None:
         return max(now, begun + period)
-    start = datetime.datetime.combine(now.date(), at)
-    while start < now or (begun is not None and start <= begun):
-        start += period
-    return start
+    missed = max(0, math.ceil((now - begun) / period) - 1)
+    return begun + (missed + 1) * period
 
 
 def play(organiser, read_teams, at, every):
@@ -65,28 +66,38 @@ def play(organiser, read_teams, at, every):
       at, every: as for `next_start`.
     """
     sessions = organiser.ledger.output / "sessions"
-    number = 1
-    begun = None
+    number, begun = 1, None
     while (file := sessions / f"{number:04}.json").exists():
         session = storage.read_json(file)
         begun = datetime.datetime.fromisoformat(session["begun"])
+        organiser.entries = {**organiser.entries, **session["entries"]}
         _play_session(organiser, number, session)
         number += 1
+    _show(organiser)
+    team_list = read_teams()
     while True:
-        start = next_start(datetime.datetime.now(), begun, at, every)
-        _wait(organiser, start)
-        begun = start
-        organiser.enter_anew(read_teams())
-        session = {
-            "begun": begun.isoformat(),
-            "entries": organiser.entries,
-            "pairs": rules.mock_pairs(organiser.entries, organiser.options.seed, number),
-        }
+        begun = next_start(datetime.datetime.now(), begun, at, every)
+        _wait(organiser, begun)
+        try:
+            team_list = read_teams()
+        except InputError as error:  # somebody is writing it
+            organiser.say(f"{error}; this session is played by the teams of the last one")
+        entries = organiser.enter_anew(team_list)
+        pairs = rules.mock_pairs(entries, organiser.options.seed, number)
+        session = {"begun": begun.isoformat(), "entries": entries, "pairs": pairs}
         storage.write_json(sessions / f"{number:04}.json", session)
+        organiser.publish(now=True)
         _play_session(organiser, number, session)
+        _show(organiser)
         number += 1
         if at is None and every is None:
             return
+
+
+def _show(organiser):
+    if organiser.standing.played:
+        standings.rate(organiser)
+        organiser.publish(now=True)
 
 
 def _wait(organiser, start):
@@ -99,21 +110,11 @@ def _wait(organiser, start):
 
 def _play_session(organiser, number, session):
     """Plays a session, or finds what was played of it; a kill in the middle costs one match."""
-    organiser.entries = session["entries"]
-    organiser.publish(now=True)
     order = list(session["entries"])
     for k, (a, b) in enumerate(session["pairs"], 1):
         better = "a" if order.index(a) < order.index(b) else "b"
-        organiser.play(f"mock-{number}-{k}", f"session {number}", a, b, _ROUNDS, organiser.options.tie_break, better)
-        organiser.publish()
-    league.rate(organiser)
-    organiser.publish(now=True)
-
-
-def report(organiser):
-    """Prints the ratings so far."""
-    if organiser.extras.get("ratings"):
-        organiser.say(terminal.ratings_text("teams (G and D together)", organiser.extras["ratings"]["teams"]))
+        tie_break = organiser.options.tie_break
+        organiser.play(f"mock-{number}-{k}", f"session {number}", a, b, rules.ROUNDS, tie_break, better)
 
 
 def earlier_ratings(folder):

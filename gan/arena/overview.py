@@ -20,6 +20,7 @@ def summary(folder, result):
       result: the content of its `match.json`.
     """
     sides = result["teams"]
+    contestant = {side: f"{team['slug']}@{team['snapshot'][:16]}" for side, team in sides.items()}
     return {
         "folder": folder,
         "id": result["id"],
@@ -31,8 +32,9 @@ def summary(folder, result):
         "winner": result["winner"] and sides[result["winner"]]["slug"],
         "decided_by": result["decided_by"],
         "reason": result["reason"],
+        "sandboxed": result["sandboxed"],
         "directions": [
-            [sides[d["generator"]]["slug"], sides[d["discriminator"]]["slug"], d["points"], d["out_of"]]
+            [contestant[d["generator"]], contestant[d["discriminator"]], d["points"], d["out_of"]]
             for played in result["rounds"]
             for d in played["directions"]
             if d["failure"] is None
@@ -43,38 +45,37 @@ def summary(folder, result):
 def build(organiser):
     """Returns the content of `tournament.json` for an `organiser.Organiser`."""
     seed, nonce = organiser.secrets()
-    extras = {"bracket": [], "ratings": None, "places": {}, "warnings": [], **organiser.extras}
-    places = extras.pop("places")
+    standing = organiser.standing
     disqualified = organiser.ledger.disqualified()
     return {
         "format": FORMAT,
         "gan_version": __version__,
         "kind": organiser.kind,
-        "status": organiser.status,
+        "status": standing.status,
         "updated": ledger.now(),
-        "sandbox": organiser.sandboxed,
+        "sandbox": organiser.sandboxed and all(match["sandboxed"] for match in standing.played.values()),
         "rules": _rules(organiser),
         "commitment": {"seed_sha256": ledger.commitment(seed, nonce), "data": organiser.data_files},
-        "revealed": {"seed": str(seed), "nonce": nonce} if organiser.status == "finished" else None,
+        "revealed": {"seed": str(seed), "nonce": nonce} if standing.status == "finished" else None,
         "teams": [
             {
                 "name": entry["name"],
                 "slug": slug,
-                "seed": extras.get("ranks", {}).get(slug, entry.get("seed")),
+                "seed": standing.ranks.get(slug, entry.get("seed")),
                 "snapshot": entry.get("snapshot") or "",
                 "taken": entry.get("taken") or "",
                 "forfeit": entry.get("forfeit"),
                 "disqualified": disqualified.get(entry["name"]),
-                "place": places.get(slug),
+                "place": standing.places.get(slug),
                 "house": bool(entry.get("house")),
             }
             for slug, entry in organiser.entries.items()
         ],
-        "bracket": extras["bracket"],
-        "matches": list(organiser.played.values()),
-        "ratings": extras["ratings"],
+        "bracket": standing.bracket,
+        "matches": list(standing.played.values()),
+        "ratings": standing.ratings,
         "decisions": organiser.ledger.decisions(),
-        "warnings": [*_warnings(organiser), *extras["warnings"]],
+        "warnings": _warnings(organiser),
     }
 
 
@@ -102,7 +103,7 @@ def _rules(organiser):
 
 def _warnings(organiser):
     found = [f"{entry['name']} {entry['note']}" for entry in organiser.entries.values() if entry.get("note")]
-    if organiser.kind == "knockout" and organiser.options.seed < _SMALL_SEED:
+    if organiser.kind != "battle" and organiser.sandboxed and organiser.options.seed < _SMALL_SEED:
         found.append(
             "the master seed is small enough to be guessed; for a contest that counts, draw one: "
             'python -c "import secrets; print(secrets.randbits(63))"'

@@ -10,10 +10,10 @@ import time
 
 from gan import spec, storage
 from gan.arena import sandbox, snapshot, wire
-from gan.arena.rounds import Fault
-from gan.errors import printable
+from gan.errors import Fault, printable
 
 MEMORY_MB = 4096
+MAX_INPUT_SIZE = 1 << 20
 _MAX_STDERR = 4000
 _LAST_BLOCKS = 100
 
@@ -38,10 +38,13 @@ class Player:
         self._time_limit = time_limit
         self._left = time_limit
         self._worker = None
+        self._retired = False
         self._resources = contextlib.ExitStack()
 
     def start(self):
         """Starts the worker, if none runs; it gets ready while the caller does something else."""
+        if self._retired:
+            raise Fault("worker", "the contest has ended")
         if self._worker is None:
             folder = self._resources.enter_context(snapshot.local_copy(self.files))
             arguments = [self.files.checkpoint or "", str(MEMORY_MB), str(self._time_limit)]
@@ -58,7 +61,11 @@ class Player:
           Fault: the submission cannot be played.
         """
         size = self._ask(role)[0].get("input_size")
-        return size if isinstance(size, int) else None
+        if size is None:
+            return None
+        if type(size) is not int or not 1 <= size <= MAX_INPUT_SIZE:
+            raise Fault(role.name, f"one input has {size} numbers; at most {MAX_INPUT_SIZE} are allowed")
+        return size
 
     def generate(self, noise):
         """Returns G's output for latent vectors [N, latent_size], as it comes.
@@ -76,11 +83,18 @@ class Player:
         """
         return self._run(spec.DISCRIMINATOR, images)
 
+    def retire(self):
+        """Ends the worker for good, also while another thread waits for its answer."""
+        self._retired = True
+        if self._worker is not None:
+            self._worker.end()
+
     def close(self):
         """Ends the worker; a later call would start it again."""
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
+        self._retired = False
         self._resources.close()
 
     def __enter__(self):
@@ -155,10 +169,14 @@ class _Worker:
         text = self._exchange(b"", header_bytes, deadline)
         return wire.unpack(text, self._exchange(b"", body_bytes, deadline))
 
-    def kill(self):
-        """Ends the process, however it is, and waits for it."""
+    def end(self):
+        """Ends the process, however it is."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self):
+        """Ends the process, waits for it, and closes the pipes."""
+        self.end()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError):  # what was not sent is of no use any more

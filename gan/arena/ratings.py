@@ -58,12 +58,14 @@ class Ratings:
     Args:
       scores: `Score`s; every generator and every discriminator must appear.
       house: names whose ratings do not count towards the mean.
+      shown: names that appear in the tables; None: all.
     """
 
-    def __init__(self, scores, house=()):
+    def __init__(self, scores, house=(), shown=None):
         self.generators = sorted({score.generator for score in scores})
         self.discriminators = sorted({score.discriminator for score in scores})
         self._house = set(house)
+        self._shown = None if shown is None else set(shown)
         columns = [("G", name) for name in self.generators] + [("D", name) for name in self.discriminators]
         place = {column: i for i, column in enumerate(columns)}
         design = np.zeros((len(scores), len(columns)))
@@ -107,6 +109,7 @@ class Ratings:
 
     def _table(self, weights):
         """Rates {name: weights of the estimates} against the mean of those that are no house opponents."""
+        weights = {name: row for name, row in weights.items() if self._shown is None or name in self._shown}
         if not weights:
             return []
         own = [row for name, row in weights.items() if name not in self._house] or list(weights.values())
@@ -143,9 +146,9 @@ def matrix_figure(scores, generators, discriminators, titles):
     """
     share = np.full((len(generators), len(discriminators)), np.nan)
     for score in scores:
-        share[generators.index(score.generator), discriminators.index(score.discriminator)] = (
-            score.points / score.out_of
-        )
+        if score.generator in generators and score.discriminator in discriminators:
+            place = generators.index(score.generator), discriminators.index(score.discriminator)
+            share[place] = score.points / score.out_of
     size = (2.6 + 0.55 * len(discriminators), 1.8 + 0.42 * len(generators))
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     axes = figure.subplots()

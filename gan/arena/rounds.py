@@ -13,20 +13,9 @@ import numpy as np
 
 from gan import pictures, random_noise_generator, seeds, spec
 from gan.arena import rules
-from gan.errors import SubmissionError
+from gan.errors import Fault
 
 COLUMNS = 10  # images in one row of a sheet
-
-
-class Fault(SubmissionError):
-    """A model gave no output, or not one that the contract allows; the message is the reason.
-
-    `side` is "generator" or "discriminator".
-    """
-
-    def __init__(self, side, message):
-        super().__init__(message)
-        self.side = side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +124,7 @@ def _play_direction(direction, players, noise, reals, terms, seed):
     images = spec.from_8bit(direction.shown)
     judged = _Part(direction, spec.DISCRIMINATOR, players[direction.discriminator].discriminate, images)
     p = judged.first_output(lambda p: spec.prediction_fault(p, len(images)))
+    judged.probe(seeds.generator(seed, "probe", direction.generator), p)
     direction.p = [float(belief) for belief in p[:, 0]]
     return made, judged
 
@@ -184,6 +174,20 @@ class _Part:
         self._output = self._with_retry(checked)
         return self._output
 
+    def probe(self, rng, output):
+        """Asks about half of the images once more, in another order: the answers must be the same.
+
+        Raises:
+          Fault: D looks at the batch, not at the image.
+        """
+        some = rng.permutation(len(output))[: max(1, len(output) // 2)]
+
+        def alone():
+            if fault := repeat_fault(output[some], self._call(self._batch[some])):
+                raise Fault(self._role.name, f"p depends on the other images of the batch: {fault}")
+
+        self._with_retry(alone)
+
     def time(self):
         """Times one more call, which must repeat the first output."""
         if self._direction.failure is None:
@@ -191,6 +195,7 @@ class _Part:
                 self._direction.seconds.setdefault(self._role.name, []).append(self._with_retry(self._timed))
             except Fault as fault:
                 self._direction.failure = fault
+                self._direction.p = []
 
     def _timed(self):
         begin = time.perf_counter()
@@ -213,7 +218,8 @@ class _Part:
 def repeat_fault(first, second):
     """Returns None where two outputs for the same input are equal within the tolerance, else one sentence."""
     same_kind = first.shape == second.shape and first.dtype == second.dtype
-    difference = float(np.max(np.abs(second - first), initial=0.0)) if same_kind else math.inf
+    apart = np.abs(second.astype(np.float64) - first.astype(np.float64)) if same_kind else np.array([math.inf])
+    difference = float(np.max(apart, initial=0.0))
     if difference <= rules.REPEAT_TOLERANCE:
         return None
     return (

@@ -52,7 +52,8 @@ class Tally:
     Attributes:
       points: right verdicts of its D.
       seconds: running time of its G and D; infinite where one of them failed.
-      spread: how far the measured times of one call lie apart, in seconds.
+      spread: how far the measured times of one call lie apart, in seconds. The smaller of two counts, so that a team
+        gains nothing by a model whose times vary.
     """
 
     points: int
@@ -85,7 +86,7 @@ def decide(a, b, tie_break, better_seed, extra=None):
         winner = "a" if a.points > b.points else "b"
         high, low = max(a.points, b.points), min(a.points, b.points)
         return Decision(winner, "score", f"{high} to {low} points")
-    if tie_break == "time" and abs(a.seconds - b.seconds) > max(a.spread, b.spread):
+    if tie_break == "time" and abs(a.seconds - b.seconds) > min(a.spread, b.spread):
         winner = "a" if a.seconds < b.seconds else "b"
         fast, slow = sorted((a.seconds, b.seconds))
         times = f"{fast * 1e3:.1f} ms against {slow * 1e3:.1f} ms" if slow < math.inf else "the other has no time"

@@ -42,9 +42,17 @@ def resolve(mode):
       InputError: the mode is "require", and bubblewrap is missing or does not work here.
     """
     reason = None if mode == "off" else obstacle()
+    if mode == "auto" and reason:
+        print(f"without a sandbox: {reason}", file=sys.stderr)
     if mode == "require" and reason:
         raise InputError(f"--sandbox=require: {reason}; {_HELP}")
     return mode != "off" and reason is None
+
+
+def exposes(path):
+    """Returns the folder that shows `path`, a local `pathlib.Path`, to every worker, or None."""
+    path = pathlib.Path(os.path.realpath(path))
+    return next((folder for folder in _shown_folders() if path.is_relative_to(os.path.realpath(folder))), None)
 
 
 @functools.cache
@@ -130,6 +138,7 @@ def _bubblewrap(folder):
         "bwrap",
         *_ISOLATION,
         *("--proc", "/proc", "--dev", "/dev", "--size", _TEMPORARY_BYTES, "--tmpfs", "/tmp"),
+        *("--size", _TEMPORARY_BYTES, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
         *shown,  # after /tmp, where Python may be installed
         *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
         *("--ro-bind", folder, _SUBMISSION),

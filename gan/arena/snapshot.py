@@ -118,8 +118,16 @@ def read(folder):
     return Snapshot(**{**fields, "path": folder})
 
 
+def all_in(store):
+    """Returns the whole snapshots of a store; what a kill left of another one is no snapshot."""
+    folders = store.iterdir() if store.exists() else ()
+    return [read(folder) for folder in folders if not folder.name.startswith(".") and (folder / _RECORD).exists()]
+
+
 def difference(snapshot):
     """Says which file is not as it was when the snapshot was taken, or returns None."""
+    if _digest(snapshot.sha256) != snapshot.digest:
+        return f"{snapshot.path / _RECORD} has changed since it was taken"
     for name, sha256 in snapshot.sha256.items():
         file = snapshot.path / name
         if not file.exists():

@@ -30,6 +30,8 @@ class Team:
     def __post_init__(self):
         if not self.name.strip() or not self.name.isprintable() or len(self.name) > _MAX_NAME:
             raise InputError(f"team name {printable(self.name)!r}: expected 1 to {_MAX_NAME} printable characters")
+        if self.name.lower().startswith("house:"):
+            raise InputError(f"team name {self.name!r}: names that begin with House: are the house opponents'")
         if not self.submission:
             raise InputError(f"team {self.name!r}: the submission is empty; give a folder, local or gs://")
 

@@ -1,15 +1,16 @@
 """Plays a recorded match again and compares."""
 
+import contextlib
 import dataclasses
 
 from gan import spec, storage
 from gan.arena import house, ledger, match, rounds, snapshot
 from gan.arena.options import load_images
-from gan.arena.registration import Pool
+from gan.arena.pool import Pool
 from gan.errors import InputError
 
-# Measured by a clock, or by another version of this project.
-_MAY_DIFFER = {"timing", "gan_version"}
+# Measured by a clock, or how and by which version of this project it was played.
+_MAY_DIFFER = {"timing", "gan_version", "sandboxed"}
 _MOST = 20  # differences that are listed
 
 
@@ -29,14 +30,20 @@ def differences(file, options, sandboxed):
     """
     then = _read(file)
     contest = ledger.Ledger(file.parent.parent.parent)
-    terms = rounds.Terms(**{**_fields(then["terms"]), "contest": spec.ContestSpec(**then["terms"]["contest"])})
-    pool, training = _images(then, contest, options, terms.contest)
-    fixture = match.Fixture(**_fixture(then))
-    with Pool(sandboxed, options.time_limit, 2) as workers:
-        contestants = {
-            side: _contestant(team, contest, terms.contest, training, workers) for side, team in then["teams"].items()
-        }
-        now, sheets = match.play(fixture, contestants, pool, terms, recorded_timing=then["timing"])
+    try:
+        terms = rounds.Terms(**{**_fields(then["terms"]), "contest": spec.ContestSpec(**then["terms"]["contest"])})
+        fixture = match.Fixture(**_fixture(then))
+        teams, timing = {side: then["teams"][side] for side in "ab"}, then["timing"]
+        pool, training = _images(then, contest, options, terms.contest)
+        with contextlib.ExitStack() as resources:
+            workers = resources.enter_context(Pool(sandboxed, options.time_limit, 2))
+            contestants = {
+                side: _contestant(team, contest, terms.contest, training, workers, resources)
+                for side, team in teams.items()
+            }
+            now, sheets = match.play(fixture, contestants, pool, terms, recorded_timing=timing)
+    except (LookupError, TypeError) as error:
+        raise InputError(f"{file} has been edited: {type(error).__name__} {error}") from None
     found = list(_compare("", {**then, **dict.fromkeys(_MAY_DIFFER)}, {**now, **dict.fromkeys(_MAY_DIFFER)}))
     for name, png in sheets.items():
         picture = file.parent / name
@@ -76,13 +83,13 @@ def _images(then, contest, options, size):
             f"the data's fingerprint is {pool.fingerprint[:16]}..., the match was played with "
             f"{then['data']['fingerprint'][:16]}...: give the same --input_data_pattern"
         )
-    plays_house = any(team["slug"].startswith("house-") for team in then["teams"].values())
+    plays_house = any(not team["snapshot"] and not team["forfeit"] for team in then["teams"].values())
     if not plays_house or (patterns[0] and not patterns[1]):
         return pool, None
     return pool, load_images(patterns[1], size.image_shape, "train", **reading)
 
 
-def _contestant(team, contest, size, training, workers):
+def _contestant(team, contest, size, training, workers, resources):
     if team["forfeit"]:
         return match.Contestant(team["name"], team["slug"], None, team["snapshot"], team["forfeit"])
     if team["snapshot"]:
@@ -92,7 +99,10 @@ def _contestant(team, contest, size, training, workers):
         files = snapshot.read(folder)
         if changed := snapshot.difference(files):
             raise InputError(changed)
-        return match.Contestant(team["name"], team["slug"], workers.player(team["slug"], files), files.digest)
+        if files.digest != team["snapshot"]:
+            raise InputError(f"{folder} is not the snapshot from which {team['name']} played")
+        player = resources.enter_context(workers.playing(team["slug"], files))
+        return match.Contestant(team["name"], team["slug"], player, files.digest)
     players = {house.slug(name): player for name, player in house.generators(size, training).items()}
     if team["slug"] not in players:
         raise InputError(f"{team['name']} plays training images: give --train_data_pattern")
