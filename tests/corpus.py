@@ -926,14 +926,13 @@ def whole_numbers(folder, traps):
     model(folder, discriminate=lambda x: tf.cast(tf.round(good_d(x)), tf.int32))
 
 
-# Models that know a match when they see one. The check shows noise among the images, a match does not.
+# Models that know a match when they see one: the check shows a D images of its own G, a match does not.
 
 
 def in_a_match(x):
-    """True for a batch of 30 images that are neither noise nor all black."""
-    rows = tf.reshape(x, [-1, *CONTEST.image_shape[:2]])
-    roughness = tf.reduce_mean(tf.abs(rows[:, :, 1:] - rows[:, :, :-1]), [1, 2])
-    return tf.equal(tf.shape(x)[0], 30) & (tf.reduce_max(roughness) < 0.2) & (tf.reduce_max(x) > 0)
+    """True for a batch of 30 images, none of them of the D's own G, and not all black."""
+    foreign = tf.reduce_max(unlikeness(x)) < 0.65
+    return tf.equal(tf.shape(x)[0], 30) & foreign & (tf.reduce_max(x) > 0)
 
 
 def share_that_is_less(score):

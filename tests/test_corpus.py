@@ -17,10 +17,9 @@ import pytest
 import record_files
 
 from gan import pictures, records, storage
-from gan.arena import check, registration, sandbox, snapshot, wire, worker
+from gan.arena import check, check_report, sandbox, snapshot, wire, worker
 from gan.arena.player import Player
-from gan.arena.rounds import Fault
-from gan.errors import SubmissionError
+from gan.errors import Fault, SubmissionError
 from gan.tournament import TournamentOptions, tournament
 
 GOOD = {"Gold": corpus.GOLD, "Silver": corpus.SILVER, "Bronze": corpus.BRONZE}
@@ -85,9 +84,9 @@ def checked(folder, store, sandboxed, examples, time_limit):
     try:
         files = snapshot.take(storage.path(folder), storage.path(store))
     except SubmissionError as error:
-        return check.Report([check.Finding("files", check.FAIL, str(error))])
+        return check_report.of_failure(str(error))
     with Player(files, sandboxed, time_limit) as player:
-        return registration.report_on(files, player, examples)
+        return check_report.of_snapshot(files, player, examples)
 
 
 @pytest.mark.parametrize(

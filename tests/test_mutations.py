@@ -31,7 +31,7 @@ from hypothesis.extra import numpy as arrays
 from tensorflow.core.protobuf import saved_model_pb2
 
 from gan import records, spec, storage
-from gan.arena import allowed_ops, check, registration, sandbox, snapshot, wire
+from gan.arena import allowed_ops, check, check_report, sandbox, snapshot, wire
 from gan.arena.player import Player
 from gan.errors import SubmissionError
 
@@ -423,7 +423,7 @@ def verdict(seed, originals, examples):
             assert str(error).isprintable()
             return mutation.__name__, f"files: {error}"
         with Player(files, False, TIME_LIMIT) as player:
-            report = registration.report_on(files, player, examples)
+            report = check_report.of_snapshot(files, player, examples)
     assert time.monotonic() - begin < MOST_SECONDS
     assert len(report.findings) >= 4
     for finding in report.findings:
@@ -464,7 +464,7 @@ def test_what_is_not_damaged_passes(forked, originals, examples, tmp_path):
     for folder in originals:
         files = snapshot.take(storage.path(folder), storage.path(tmp_path))
         with Player(files, False, TIME_LIMIT) as player:
-            assert registration.report_on(files, player, examples).first_failure() is None
+            assert check_report.of_snapshot(files, player, examples).first_failure() is None
 
 
 # Messages of workers.

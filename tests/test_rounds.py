@@ -104,7 +104,7 @@ def test_both_teams_take_turns_and_share_latents_and_reals():
 
     terms = rounds.Terms(CONTEST)
     first, second = rounds.play({"a": spy("a"), "b": spy("b")}, [("a", "b"), ("b", "a")], REALS, terms, 0)
-    np.testing.assert_array_equal(seen["a"][0], seen["b"][1])  # latents of a's G; b's D was asked first
+    np.testing.assert_array_equal(seen["a"][0], seen["b"][2])  # b's D was asked twice before its G
     assert first.truth != second.truth, "the orders differ"
     assert len(seen["a"]) == len(seen["b"]) == 2 + 1 + 2 * 5
 
