@@ -53,6 +53,9 @@ def battle(options):
     Raises:
       InputError: a flag, the data or the output folder cannot be used.
     """
+    for team in options.pair:
+        if not storage.path(team.submission).exists():
+            raise InputError(f"team {team.name!r}: {team.submission} does not exist; give the folder of a submission")
     output = storage.path(options.output_dir)
     with organiser.Organiser(output, "battle", options) as run:
         run.require_reals(options.rounds)

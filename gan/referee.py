@@ -58,11 +58,11 @@ def referee(options):
       InputError: there is no such contest, team or match, or the decision changes nothing.
     """
     contest = ledger.Ledger(storage.path(options.output_dir))
-    contest.recorded()
+    settled = contest.recorded()["settings"]
     if options.action == "rematch":
         subject = _played_match(contest, options.match)
     else:
-        subject = _team(contest, options.team)
+        subject = _team(contest, options.team, settled)
         if (subject in contest.disqualified()) == (options.action == "disqualify"):
             raise InputError(f"{subject} is {'already' if options.action == 'disqualify' else 'not'} disqualified")
     contest.add_decision(options.action, subject, options.reason)
@@ -70,8 +70,8 @@ def referee(options):
     print("a running tournament takes note before its next match; for one that has ended, run its command again")
 
 
-def _team(contest, name):
-    names = sorted(entry["name"] for entry in contest.entries().values())
+def _team(contest, name, settled):
+    names = sorted({entry["name"] for entry in contest.entries().values()} | {name for name, _ in settled["teams"]})
     if name not in names:
         raise InputError(f"--team={name}: no such team in {contest.output}; it has: {', '.join(names) or 'none yet'}")
     return name

@@ -26,11 +26,12 @@ with epy.lazy_imports():
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReplayOptions(arena_options.SandboxOptions):
+class ReplayOptions(flags.Options):
     """Flags of `gan.replay`."""
 
     result: str = flags.word("match.json of a contest, in its place beside the contest's other files")
     input_data_pattern: str = flag("", "record files with the real images; empty: those that the contest named")
+    sandbox: str = flags.inherit(arena_options.SandboxOptions, "sandbox", "require")
     train_data_pattern: str = flag("", "record files for house opponents; empty: those that the contest named")
 
 

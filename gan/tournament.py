@@ -93,9 +93,13 @@ def tournament(options):
         earlier = [mock_dir] if mock_dir else []
         run = resources.enter_context(organiser.Organiser(storage.path(output), options.kind, options, earlier))
         run.require_reals(rules.FINAL_ROUNDS if options.kind == "knockout" else rules.ROUNDS)
+        settled = [] if run.kind == "mock" else team_list
         if options.dry_run:
+            run.compare(settled, storage.path(options.output_dir))
             return _dry_run(run, team_list, mock_dir)
-        run.settle([] if run.kind == "mock" else team_list)
+        run.settle(settled)
+        for warning in run.warnings():
+            run.say(f"warning: {warning}")
         if run.kind == "mock":
             _play_mock(options, run)
         else:
@@ -162,8 +166,9 @@ def _play_once(options, run, team_list, mock_dir):
         run.publish(now=True)
         run.say("frozen: the same command without --freeze plays these snapshots")
         return
-    if all(run.forfeit_of(slug) for slug in run.entries):
-        raise RunError("no submission passes the check, so there is nobody to play; see the reasons above")
+    if all(entry["forfeit"] for entry in run.entries.values()):
+        reasons = "; ".join(f"{entry['name']}: {entry['forfeit']}" for entry in run.entries.values())
+        raise RunError(f"no submission passes the check, so there is nobody to play ({reasons})")
     if run.kind == "knockout":
         knockout.play(run, mock_dir)
         knockout.report(run)

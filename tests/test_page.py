@@ -87,6 +87,7 @@ class Contest:
         self.tournament["matches"].append(
             {
                 "folder": folder,
+                "id": match["id"],
                 "stage": match["stage"],
                 **slugs,
                 "score": match["score"] and list(match["score"].values()),

@@ -379,7 +379,7 @@ def test_a_frozen_snapshot_that_was_changed_is_noticed(options, tmp_path):
     facts = json.loads(record.read_text())
     facts["sha256"]["checkpoint"] = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     record.write_text(json.dumps(facts))
-    with pytest.raises(InputError, match="snapshot.json has changed since it was taken"):
+    with pytest.raises(InputError, match=r"snapshot.json has changed since it was taken"):
         tournament(options())
 
 
@@ -421,7 +421,7 @@ def test_a_league_takes_note_of_the_referee(options, tmp_path, monkeypatch):
 
 def test_output_where_workers_can_read_it_is_refused(options, field, tmp_path, bubblewrap, monkeypatch):
     monkeypatch.setattr(sandbox, "_shown_folders", lambda: [tmp_path])
-    with pytest.raises(InputError, match="contest lies in .*, which every team's worker may read"):
+    with pytest.raises(InputError, match=r"contest lies in .*, which every team's worker may read"):
         tournament(options())
 
 

@@ -16,6 +16,7 @@ around it, and no result is ever deleted.
 import contextlib
 import datetime
 import hashlib
+import pathlib
 import secrets
 
 import filelock
@@ -78,23 +79,38 @@ class Ledger:
         Raises:
           InputError: the contest in this folder has other settings.
         """
-        file = self.output / _SETTINGS
+        self.compare(settings)
         if not self.settled():
-            if (self.output / "tournament.json").exists():
-                raise InputError(
-                    f"{file} is missing, so the contest in {self.output} cannot go on; name another folder"
-                )
+            if storage.is_local(self.output):  # the seed is nobody else's business before the end
+                pathlib.Path(self.output / _SETTINGS).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             begun = {"settings": settings, "notes": notes, "nonce": secrets.token_hex(16), "begun": now()}
-            storage.write_json(file, begun)
-        recorded = storage.read_json(file)
+            storage.write_json(self.output / _SETTINGS, begun)
+        return self.recorded()
+
+    def compare(self, settings):
+        """Makes sure that a contest with these settings may begin, or go on, in the folder.
+
+        Raises:
+          InputError: it holds something else.
+        """
+        if self.output.exists() and not self.output.is_dir():
+            raise InputError(f"{self.output} is a file; name a folder")
+        if not self.settled():
+            others = [entry.name for entry in self.output.iterdir()] if self.output.exists() else []
+            others = [name for name in others if not name.startswith(".")]
+            if others:
+                raise InputError(
+                    f"{self.output} holds no contest ({_SETTINGS}), but {others[0]} and the like: name another folder"
+                )
+            return
+        recorded = self.recorded()["settings"]
         for name, value in settings.items():
-            before = recorded["settings"].get(name)
+            before = recorded.get(name)
             if before != value:
                 raise InputError(
                     f"{self.output} holds a contest with {name}={before!r}, now it is {value!r}: give the same, or "
                     "name another --output_dir"
                 )
-        return recorded
 
     def recorded(self):
         """Returns what `settle` recorded.

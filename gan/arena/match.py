@@ -178,9 +178,18 @@ def _result(fixture, contestants, pool, terms, played, decision):
         "chance_if_equal": _chance_if_equal(score, out_of) if score and not failed else None,
         "winner": decision and decision.winner,
         "decided_by": decision and decision.decided_by,
-        "reason": decision and decision.reason,
+        "reason": "; ".join([*([decision.reason] if decision else ()), *_failures(contestants, played)]) or None,
         "timing": _timing(contestants, regular),
     }
+
+
+def _failures(contestants, played):
+    """Says for each direction that failed whose fault it was."""
+    for r in played:
+        for d in r.directions:
+            if d.failure:
+                side = d.failure.side
+                yield f"{contestants[getattr(d, side)].name}'s {side} failed in round {r.number}: {d.failure}"
 
 
 def _direction_as_data(number, direction):

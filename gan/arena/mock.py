@@ -91,6 +91,8 @@ def play(organiser, read_teams, at, every):
         _show(organiser)
         number += 1
         if at is None and every is None:
+            organiser.standing.status = "paused"  # another session may follow, so the seed stays secret
+            organiser.publish(now=True)
             return
 
 

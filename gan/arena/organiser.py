@@ -26,6 +26,7 @@ from gan.arena import (
 )
 from gan.errors import InputError, Interrupted
 
+_SMALL_SEED = 1 << 40
 _PUBLISH_SECONDS = 1.0  # a league plays many matches a second; nobody can look at all of these pages
 
 
@@ -43,7 +44,7 @@ class Standing:
     """How a contest stands.
 
     Attributes:
-      status: "running", "frozen" or "finished".
+      status: "running", "frozen", "paused" (mock battles between sessions) or "finished".
       played: {folder: summary} of the matches that count, in the order of play.
       bracket: see `knockout.drawn_bracket`.
       ranks, places: {slug: number}, of the seeding and of the result.
@@ -81,7 +82,9 @@ class Organiser:
         self.say = say
         self.ledger = ledger.Ledger(output)
         timed = kind != "league"  # where nobody has to win, nothing needs to be timed
-        self.terms = rounds.Terms(options.contest, options.num_generate, options.num_reals, options.disguise, timed)
+        self.terms = rounds.Terms(
+            options.contest, options.num_generate, options.num_reals, options.disguise, timed, options.time_limit
+        )
         self.entries = {}
         self.standing = Standing()
         self.sandboxed = sandbox.resolve(options.sandbox)
@@ -127,21 +130,30 @@ class Organiser:
         Raises:
           InputError: the contest in the folder has other settings.
         """
-        options = self.options
-        self._recorded = self.ledger.settle(
-            {
-                "kind": self.kind,
-                "seed": options.seed,
-                "tie_break": None if self.kind == "league" else options.tie_break,
-                "teams": [[team.name, team.seed] for team in teams],
-                "terms": dataclasses.asdict(self.terms),
-                "data": self.images.reals.fingerprint,
-                "training_data": self.images.training and self.images.training.fingerprint,
-            },
-            notes={
-                name: getattr(options, name) for name in ("input_data_pattern", "train_data_pattern", "max_bad_records")
-            },
-        )
+        names = ("input_data_pattern", "train_data_pattern", "max_bad_records")
+        notes = {name: getattr(self.options, name) for name in names}
+        self._recorded = self.ledger.settle(self._settings(teams), notes)
+
+    def compare(self, teams, output):
+        """Makes sure that `settle` would accept a folder, without writing anything.
+
+        Raises:
+          InputError: it would not.
+        """
+        ledger.Ledger(output).compare(self._settings(teams))
+
+    def _settings(self, teams):
+        terms = dataclasses.asdict(self.terms)
+        return {
+            "kind": self.kind,
+            "seed": self.options.seed,
+            "tie_break": None if self.kind == "league" else self.options.tie_break,
+            "teams": [[team.name, team.seed] for team in teams],
+            "data": self.images.reals.fingerprint,
+            "training_data": self.images.training and self.images.training.fingerprint,
+            **terms.pop("contest"),
+            **terms,
+        }
 
     def enter(self, teams):
         """Takes in the teams; if they are settled already, their snapshots are verified.
@@ -260,6 +272,16 @@ class Organiser:
             page.draw_matches(self.ledger.output, self._unpublished)
         self._unpublished = []
         self._published = time.monotonic()
+
+    def warnings(self):
+        """Returns what the organiser, and who reads the page, should know."""
+        found = [f"{entry['name']} {entry['note']}" for entry in self.entries.values() if entry.get("note")]
+        if self.kind != "battle" and self.sandboxed and self.options.seed < _SMALL_SEED:
+            found.append(
+                "the master seed is small enough to be guessed; for a contest that counts, draw one: "
+                'python -c "import secrets; print(secrets.randbits(63))"'
+            )
+        return found
 
     def secrets(self):
         """Returns (master seed, nonce) of the commitment."""

@@ -4,7 +4,6 @@ from gan import __version__
 from gan.arena import ledger
 
 FORMAT = 1
-_SMALL_SEED = 1 << 40
 _TIE_BREAKS = {
     "time": "less running time; closer than its spread: an extra round, then the better seed",
     "extra_round": "an extra round, then the better seed",
@@ -75,7 +74,7 @@ def build(organiser):
         "matches": list(standing.played.values()),
         "ratings": standing.ratings,
         "decisions": organiser.ledger.decisions(),
-        "warnings": _warnings(organiser),
+        "warnings": organiser.warnings(),
     }
 
 
@@ -99,13 +98,3 @@ def _rules(organiser):
         ("sandbox", "bubblewrap, one worker for each team" if organiser.sandboxed else "OFF"),
     ]
     return [list(row) for row in rows]
-
-
-def _warnings(organiser):
-    found = [f"{entry['name']} {entry['note']}" for entry in organiser.entries.values() if entry.get("note")]
-    if organiser.kind != "battle" and organiser.sandboxed and organiser.options.seed < _SMALL_SEED:
-        found.append(
-            "the master seed is small enough to be guessed; for a contest that counts, draw one: "
-            'python -c "import secrets; print(secrets.randbits(63))"'
-        )
-    return found

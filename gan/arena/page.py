@@ -13,7 +13,7 @@ import urllib.parse
 
 from etils import epy
 
-from gan import storage
+from gan import spec, storage
 
 with epy.lazy_imports():
     import jinja2
@@ -85,6 +85,8 @@ class _Site:
 
     def write_index(self):
         newest = self.matches[-1] if self.matches else None
+        if self._tournament["kind"] == "league" and not self._running:
+            newest = None  # its last match is no final
         match = newest and self._read_match(newest["folder"], newest["folder"] + "/")
         self._write(
             "index.html",
@@ -236,8 +238,8 @@ def _direction(direction, terms, base):
                 "y": _per_cent(row, rows - 1),
                 "real": real,
                 "p": p,
-                "says_real": None if p is None else p > 0.5,
-                "right": None if p is None else (p > 0.5) == real,
+                "says_real": None if p is None else spec.is_real(p),
+                "right": None if p is None else spec.is_real(p) == bool(real),
             }
         )
     sheet = direction["sheet"] and base + direction["sheet"]

@@ -42,7 +42,8 @@ class Rating:
     Attributes:
       name: whose.
       rating, low, high: Elo points, and the 95 % interval.
-      group: 1 for the best; members of one group are too close to call.
+      group: 1 for the best. Every member of a group is apart from every member of another by more than chance
+        explains; the order within a group is too close to call.
     """
 
     name: str
@@ -116,21 +117,23 @@ class Ratings:
         centred = {name: row - np.mean(own, axis=0) for name, row in weights.items()}
         z = float(scipy.stats.norm.ppf(0.5 + _LEVEL / 2))
         order = sorted(centred, key=lambda name: (-(centred[name] @ self._estimate), name))
-        rows, group, leader = [], 0, None
-        for name in order:
-            value, error = float(centred[name] @ self._estimate), self._error(centred[name])
-            if leader is None or self._apart(centred[leader] - centred[name], z):
-                group, leader = group + 1, name
-            low, high = (MEAN + ELO * (value + side * z * error) for side in (-1, 1))
-            rows.append(Rating(name, MEAN + ELO * value, low, high, group))
-        return rows
+        rows = np.stack([centred[name] for name in order])
+        values, covariance = rows @ self._estimate, rows @ self._covariance @ rows.T
+        errors = np.sqrt(np.maximum(0.0, np.diag(covariance)))
+        group, table = 0, []
+        for i, name in enumerate(order):
+            group += _begins_group(i, values, covariance, z)
+            low, high = (MEAN + ELO * float(values[i] + side * z * errors[i]) for side in (-1, 1))
+            table.append(Rating(name, MEAN + ELO * float(values[i]), low, high, group))
+        return table
 
-    def _error(self, weights):
-        return math.sqrt(max(0.0, weights @ self._covariance @ weights))
 
-    def _apart(self, weights, z):
-        """Whether a difference is larger than chance explains."""
-        return abs(weights @ self._estimate) > z * self._error(weights)
+def _begins_group(place, values, covariance, z):
+    """Whether all that stand before `place` are apart from all that stand from there on."""
+    variance = np.diag(covariance)
+    above, below = slice(0, place), slice(place, None)
+    error = np.sqrt(np.maximum(0.0, variance[above, None] + variance[None, below] - 2 * covariance[above, below]))
+    return bool(np.all(values[above, None] - values[None, below] > z * error))
 
 
 def matrix_figure(scores, generators, discriminators, titles):

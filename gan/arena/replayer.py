@@ -36,7 +36,7 @@ def differences(file, options, sandboxed):
         teams, timing = {side: then["teams"][side] for side in "ab"}, then["timing"]
         pool, training = _images(then, contest, options, terms.contest)
         with contextlib.ExitStack() as resources:
-            workers = resources.enter_context(Pool(sandboxed, options.time_limit, 2))
+            workers = resources.enter_context(Pool(sandboxed, terms.time_limit, 2))
             contestants = {
                 side: _contestant(team, contest, terms.contest, training, workers, resources)
                 for side, team in teams.items()

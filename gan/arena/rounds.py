@@ -28,6 +28,7 @@ class Terms:
       disguise: show all images flipped, shifted and cropped in one secret way, so that a list of known images is of no
         use to D.
       timed: measure running times.
+      time_limit: seconds for one team's part of one round.
     """
 
     contest: spec.ContestSpec
@@ -35,6 +36,7 @@ class Terms:
     num_reals: int = 15
     disguise: bool = False
     timed: bool = True
+    time_limit: float = rules.TIME_LIMIT
 
     @property
     def out_of(self):

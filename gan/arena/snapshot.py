@@ -164,6 +164,8 @@ def _model_files(folder, local):
     if _there(folder, "saved_model.pb"):
         names = ["saved_model.pb", "variables/variables.index"]
         return None, names + [f"variables/{name}" for name in _data_files(folder / "variables", "variables")]
+    if not folder.exists():
+        raise SubmissionError(f"{folder} does not exist")
     raise SubmissionError(
         f"{folder} holds no submission: expected a TF1 checkpoint ('checkpoint', model.ckpt-N.*) or a "
         "SavedModel ('saved_model.pb'), as gan.train writes them"

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import re
+import unicodedata
 
 from gan.arena import bracket
 from gan.errors import InputError, printable
@@ -30,7 +31,7 @@ class Team:
     def __post_init__(self):
         if not self.name.strip() or not self.name.isprintable() or len(self.name) > _MAX_NAME:
             raise InputError(f"team name {printable(self.name)!r}: expected 1 to {_MAX_NAME} printable characters")
-        if self.name.lower().startswith("house:"):
+        if _look_of(self).startswith("house:"):
             raise InputError(f"team name {self.name!r}: names that begin with House: are the house opponents'")
         if not self.submission:
             raise InputError(f"team {self.name!r}: the submission is empty; give a folder, local or gs://")
@@ -73,7 +74,7 @@ def read(file):
 
 
 def _check_columns(file, names):
-    if not {"name", "submission"} <= set(names) <= set(_COLUMNS):
+    if not {"name", "submission"} <= set(names) <= set(_COLUMNS) or len(set(names)) < len(names):
         columns = printable(",".join(names))
         raise InputError(f"{file}: the first line is {columns!r}; expected name,submission or name,submission,seed")
 
@@ -86,11 +87,21 @@ def check_field(teams, source):
     """
     if not 2 <= len(teams) <= bracket.MAX_TEAMS:
         raise InputError(f"{source}: {len(teams)} teams; expected 2 to {bracket.MAX_TEAMS}")
-    for attribute in ("name", "slug", "seed"):
-        values = [value for team in teams if (value := getattr(team, attribute)) is not None]
-        twice = next((value for value in values if values.count(value) > 1), None)
-        if twice is not None:
-            raise InputError(f"{source}: two teams have the {attribute} {twice!r}")
+    for attribute, value_of in (("name", _look_of), ("slug", lambda team: team.slug), ("seed", lambda team: team.seed)):
+        seen = {}
+        for team in teams:
+            value = value_of(team)
+            if value is not None and value in seen:
+                one, other = seen[value], getattr(team, attribute)
+                raise InputError(
+                    f"{source}: two teams have the {attribute} {one!r}" + (f" ({other!r})" * (one != other))
+                )
+            seen[value] = getattr(team, attribute)
+
+
+def _look_of(team):
+    """Names that look the same to a reader are the same."""
+    return unicodedata.normalize("NFKC", team.name).casefold()
 
 
 def _team(file, line, row):

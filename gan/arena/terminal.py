@@ -13,15 +13,13 @@ def match_line(result):
     parts = [f"{result['id']}: {a} v {b}"]
     if result["score"]:
         parts.append(score_text([result["score"]["a"], result["score"]["b"]]))
+    reason = printable(result["reason"] or "", 400)
     if result["winner"]:
         winner = {"a": a, "b": b}[result["winner"]]
         verb = "advances" if result["kind"] == "knockout" and result["id"] != "final" else "wins"
-        parts.append(f"{winner} {verb} ({result['decided_by']}: {result['reason']})")
-    for played in result["rounds"]:
-        for direction in played["directions"]:
-            if direction["failure"]:
-                side, reason = direction["failure"]["side"], direction["failure"]["reason"]
-                parts.append(f"{_name(result['teams'][direction[side]]['name'])}'s {side} failed: {reason}")
+        parts.append(f"{winner} {verb} ({result['decided_by']}: {reason})")
+    elif reason:
+        parts.append(f"({reason})")
     return "  ".join(parts)
 
 
