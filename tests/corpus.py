@@ -204,7 +204,7 @@ def empty_folder(folder, traps):
     folder.mkdir()
 
 
-@refused(FILES, "holds no submission")
+@refused(FILES, "does not exist")
 def no_folder(folder, traps):
     pass
 
@@ -987,7 +987,7 @@ def another_generator_after_the_check(folder, traps):
     model(folder, body)
 
 
-@fails_in_match(D, "looks at the batch")
+@fails_in_match(D, "p depends on the other images of the batch")
 def ranks_the_batch_of_a_match(folder, traps):
     """Half of the images are real: in a match, and only there, the more likely half is called real."""
 

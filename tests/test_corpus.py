@@ -28,12 +28,11 @@ QUICK_CHECKS = {
     *("logits", "batch_norm_by_hand", "never_sure"),
 }
 QUICK_CONTESTS = {"html_in_a_name", "dies_in_a_match"}
-UNNOTICED = {"ranks_the_batch_of_a_match": "a match does not compare p with that of another batch"}
 
 
 def entries(quick):
     """All entries of the corpus; those that are not quick are marked so."""
-    return [pytest.param(name, marks=() if quick(name) else pytest.mark.slow) for name in corpus.ENTRIES]
+    return [pytest.param(name, marks=() if quick(name) else pytest.mark.exhaustive) for name in corpus.ENTRIES]
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +143,7 @@ def contest(field, fourth, output, mode, time_limit):
 
 
 @pytest.mark.parametrize("name", entries(lambda name: name in QUICK_CONTESTS))
-def test_a_contest_survives(name, field, tmp_path, traps, sandbox_mode, signals, capsys, request):
-    if name in UNNOTICED:
-        request.applymarker(pytest.mark.xfail(reason=UNNOTICED[name]))
+def test_a_contest_survives(name, field, tmp_path, traps, sandbox_mode, signals, capsys):
     entry = corpus.ENTRIES[name]
     entry.build(tmp_path / "team", traps)
     with untouched(traps, tmp_path):

@@ -452,7 +452,7 @@ def test_damage_gets_a_verdict(forked, originals, examples):
     assert QUICK / 2 < refused < QUICK
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", range(QUICK, QUICK + SLOW, CHUNK))
 def test_much_damage_gets_a_verdict(first, forked, originals, examples):
     found = verdicts(range(first, first + CHUNK), originals, examples)
