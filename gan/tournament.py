@@ -35,9 +35,7 @@ class TournamentOptions(arena_options.PlayOptions):
 
     teams: str = flag("", "team list: a CSV file with the columns name,submission[,seed]")
     checkpoints_of: str = flag("", "a run of one's own whose exports play a league against each other")
-    snapshots_of: str = flag(
-        "", "an earlier contest whose snapshots play once more, for instance a league after the final"
-    )
+    snapshots_of: str = flag("", "an earlier contest whose snapshots play again, for instance a league after a final")
     format: str = flag("knockout", "what is played", choices=("knockout", "mock", "league"))
     output_dir: str = flag("tournament/", "folder of the contest: pages, results, snapshots")
     mock_dir: str = flag("", "folder of earlier mock battles: their ratings seed, their snapshots step in")
@@ -112,32 +110,31 @@ def _read_teams(options):
     if options.teams:
         return teams.read(storage.path(options.teams))
     if options.snapshots_of:
-        return _settled_teams(ledger.Ledger(storage.path(options.snapshots_of)))
-    exports = storage.path(options.checkpoints_of) / "export"
-    steps = (
-        [entry for entry in exports.iterdir() if entry.is_dir() and entry.name.startswith("step_")]
-        if exports.exists()
-        else []
-    )
-    steps.sort(key=lambda entry: (len(entry.name), entry.name))
-    found = [teams.Team(entry.name, str(entry)) for entry in steps]
-    if len(found) < 2:
-        raise InputError(
-            f"{exports} holds {len(found)} exports (step_N); a league needs 2: train with --export_model_steps"
-        )
-    teams.check_field(found, exports)
+        found = _settled_teams(ledger.Ledger(storage.path(options.snapshots_of)))
+    else:
+        found = _exports(storage.path(options.checkpoints_of) / "export")
+    teams.check_field(found, options.snapshots_of or options.checkpoints_of)
     return found
 
 
 def _settled_teams(contest):
     """The teams of an earlier contest, with the snapshots that they played there."""
     entries = [entry for entry in contest.entries().values() if entry["snapshot"]]
-    found = [
-        teams.Team(entry["name"], str(contest.store(entry["slug"]) / entry["snapshot"][:16]), entry["seed"])
-        for entry in entries
+    folders = [contest.store(entry["slug"]) / entry["snapshot"][:16] for entry in entries]
+    return [
+        teams.Team(entry["name"], str(folder), entry["seed"]) for entry, folder in zip(entries, folders, strict=True)
     ]
-    teams.check_field(found, contest.output)
-    return found
+
+
+def _exports(folder):
+    """One team for each export of a run."""
+    steps = [entry for entry in folder.iterdir() if entry.name.startswith("step_")] if folder.exists() else []
+    if len(steps) < 2:
+        raise InputError(
+            f"{folder} holds {len(steps)} exports (step_N); a league needs 2: train with --export_model_steps"
+        )
+    steps.sort(key=lambda entry: (len(entry.name), entry.name))
+    return [teams.Team(entry.name, str(entry)) for entry in steps]
 
 
 def _dry_run(run, team_list, mock_dir):

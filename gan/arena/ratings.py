@@ -42,8 +42,8 @@ class Rating:
     Attributes:
       name: whose.
       rating, low, high: Elo points, and the 95 % interval.
-      group: 1 for the best. Every member of a group is apart from every member of another by more than chance
-        explains; the order within a group is too close to call.
+      group: 1 for the best. A group is the best that is left and all whose distance to it chance may explain: too close
+        to call. The first of the next group is behind the first of this one by more than that.
     """
 
     name: str
@@ -120,20 +120,19 @@ class Ratings:
         rows = np.stack([centred[name] for name in order])
         values, covariance = rows @ self._estimate, rows @ self._covariance @ rows.T
         errors = np.sqrt(np.maximum(0.0, np.diag(covariance)))
-        group, table = 0, []
+        group, leader, table = 0, None, []
         for i, name in enumerate(order):
-            group += _begins_group(i, values, covariance, z)
+            if leader is None or _apart(leader, i, values, covariance, z):
+                group, leader = group + 1, i
             low, high = (MEAN + ELO * float(values[i] + side * z * errors[i]) for side in (-1, 1))
             table.append(Rating(name, MEAN + ELO * float(values[i]), low, high, group))
         return table
 
 
-def _begins_group(place, values, covariance, z):
-    """Whether all that stand before `place` are apart from all that stand from there on."""
-    variance = np.diag(covariance)
-    above, below = slice(0, place), slice(place, None)
-    error = np.sqrt(np.maximum(0.0, variance[above, None] + variance[None, below] - 2 * covariance[above, below]))
-    return bool(np.all(values[above, None] - values[None, below] > z * error))
+def _apart(one, other, values, covariance, z):
+    """Whether a difference is larger than chance explains."""
+    variance = covariance[one, one] + covariance[other, other] - 2 * covariance[one, other]
+    return abs(values[one] - values[other]) > z * math.sqrt(max(0.0, variance))
 
 
 def matrix_figure(scores, generators, discriminators, titles):
