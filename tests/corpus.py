@@ -987,6 +987,17 @@ def another_generator_after_the_check(folder, traps):
     model(folder, body)
 
 
+@fails_in_match(G, "the same input gave outputs that differ")
+def a_restless_generator_after_the_check(folder, traps):
+    known = first_numbers(_CHECKED_CALLS, 5)
+
+    def body(z):
+        number = raw.RandomUniform(shape=[1], dtype=tf.float32, seed=5, seed2=5)
+        return good_g(tf.where(tf.reduce_any(tf.equal(number, known)), z, z + 3 * number))
+
+    model(folder, body)
+
+
 @fails_in_match(D, "p depends on the other images of the batch")
 def ranks_the_batch_of_a_match(folder, traps):
     """Half of the images are real: in a match, and only there, the more likely half is called real."""

@@ -133,9 +133,8 @@ class Ledger:
         found = self.recorded()["settings"]["kind"]
         if found != kind:
             raise InputError(f"{self.output} holds a contest of the kind {found}: name another --output_dir")
-        contents = ("matches", "teams", "snapshots", "entries.json", "decisions.json", "tournament.json", "private")
-        for name in contents:  # what names the contest goes last
-            entry = self.output / name
+        contents = [entry for entry in self.output.iterdir() if not entry.name.startswith(".")]
+        for entry in sorted(contents, key=lambda entry: entry.name == "private"):  # what names the contest goes last
             if entry.is_dir():
                 entry.rmtree()
             else:
