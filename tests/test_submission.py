@@ -295,7 +295,7 @@ def test_a_damaged_file_is_a_reason_not_a_traceback(name, damage, tmp_path):
 
 def test_an_empty_folder_says_what_belongs_there(tmp_path):
     assert "holds no submission: expected a TF1 checkpoint" in refused(tmp_path)
-    assert "holds no submission" in refused(tmp_path / "nowhere")
+    assert "does not exist" in refused(tmp_path / "nowhere")
 
 
 def test_a_saved_model_without_the_signature_is_refused(tmp_path):
