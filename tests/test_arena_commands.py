@@ -74,10 +74,11 @@ def without_times(folder):
     return {file.parent.name: {**json.loads(file.read_text()), "timing": None} for file in files}
 
 
-def workers():
-    """Numbers of the worker processes that run now."""
-    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return {line.split()[0] for line in listing.splitlines() if "gan.arena.worker" in line}
+def workers(folder):
+    """Numbers of the processes that run a worker on a snapshot in `folder`."""
+    listing = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    lines = [line for line in listing.splitlines() if "gan.arena.worker" in line and f"{folder}/" in line]
+    return {line.split()[0] for line in lines}
 
 
 @pytest.mark.slow
@@ -85,7 +86,6 @@ def workers():
 def test_a_tournament_that_is_stopped_goes_on_and_leaves_no_worker(end, field, sandbox_mode, tmp_path, command):
     arguments = flags(field, sandbox_mode, f"--teams={field / 'teams.csv'}", "--tie_break=seed", "--seed=9")
     assert command("tournament", *arguments, f"--output_dir={tmp_path / 'whole'}").returncode == 0
-    before = workers()
     line = [sys.executable, "-m", "gan.tournament", *arguments, f"--output_dir={tmp_path / 'stopped'}"]
     process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -97,9 +97,9 @@ def test_a_tournament_that_is_stopped_goes_on_and_leaves_no_worker(end, field, s
         assert process.returncode == 128 + end
         assert errors == "stopped; the same command goes on where it was\n"
     deadline = time.monotonic() + 20
-    while workers() - before and time.monotonic() < deadline:
+    while workers(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert workers() <= before
+    assert not workers(tmp_path)
     assert command("tournament", *arguments, f"--output_dir={tmp_path / 'stopped'}").returncode == 0
     assert without_times(tmp_path / "stopped") == without_times(tmp_path / "whole")
 
