@@ -469,6 +469,8 @@ def test_what_is_not_damaged_passes(forked, originals, examples, tmp_path):
 
 # Messages of workers.
 
+# A busy machine is no failure.
+UNHURRIED = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -491,17 +493,19 @@ def reads_or_refuses(text, body):
     assert array is None or array.nbytes == len(body)
 
 
+@UNHURRIED
 @hypothesis.given(st.binary(max_size=200), BODIES)
 def test_any_bytes_are_a_message_or_refused(text, body):
     reads_or_refuses(text, body)
 
 
-@hypothesis.settings(max_examples=500)
+@hypothesis.settings(UNHURRIED, max_examples=500)
 @hypothesis.given(HEADERS | JSON, BODIES)
 def test_any_header_is_read_or_refused(header, body):
     reads_or_refuses(json.dumps(header).encode(), body)
 
 
+@UNHURRIED
 @hypothesis.given(st.binary(min_size=8, max_size=8))
 def test_any_lengths_are_bounded_or_refused(prefix):
     with contextlib.suppress(wire.WireError):
@@ -516,6 +520,7 @@ REAL_NUMBERS = arrays.arrays(
 )
 
 
+@UNHURRIED
 @hypothesis.given(REAL_NUMBERS, st.dictionaries(st.sampled_from(["role", "fault"]), st.text(max_size=9)))
 def test_what_is_packed_is_unpacked(array, header):
     message = wire.pack(header, array)

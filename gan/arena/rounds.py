@@ -194,7 +194,8 @@ class _Part:
         """Times one more call, which must repeat the first output."""
         if self._direction.failure is None:
             try:
-                self._direction.seconds.setdefault(self._role.name, []).append(self._with_retry(self._timed))
+                seconds = self._with_retry(self._timed)
+                self._direction.seconds.setdefault(self._role.name, []).append(seconds)
             except Fault as fault:
                 self._direction.failure = fault
                 self._direction.p = []
