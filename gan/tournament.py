@@ -26,7 +26,19 @@ from gan.errors import InputError, RunError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import bracket, knockout, league, ledger, mock, organiser, rules, standings, teams, terminal
+    from gan.arena import (
+        bracket,
+        knockout,
+        league,
+        ledger,
+        mock,
+        organiser,
+        rules,
+        snapshot,
+        standings,
+        teams,
+        terminal,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,7 +132,7 @@ def _read_teams(options):
 def _settled_teams(contest):
     """The teams of an earlier contest, with the snapshots that they played there."""
     entries = [entry for entry in contest.entries().values() if entry["snapshot"]]
-    folders = [contest.store(entry["slug"]) / entry["snapshot"][:16] for entry in entries]
+    folders = [snapshot.folder_of(contest.store(entry["slug"]), entry["snapshot"]) for entry in entries]
     return [
         teams.Team(entry["name"], str(folder), entry["seed"]) for entry, folder in zip(entries, folders, strict=True)
     ]

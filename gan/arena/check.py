@@ -222,7 +222,7 @@ def _warn_of_likeness(pixels, report):
 
 
 def _difference(first, second, words):
-    difference = float(np.max(np.abs(first - second), initial=0.0))
+    difference = rounds.largest_difference(first, second)
     return f"{words} (by {difference:.2g})" if not difference <= rules.REPEAT_TOLERANCE else None
 
 
@@ -325,7 +325,6 @@ def _check_time(player, examples, report):
     except Fault as fault:
         report.add("time", str(fault))
         return
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     text = ", ".join(f"{name} {median * 1e3:.1f} ms" for name, median in medians.items())
     total = sum(medians.values())

@@ -39,15 +39,11 @@ def slug(name):
 class _HouseGenerator:
     """Looks like a `player.Player` and cannot fail; what it makes follows from the latents alone."""
 
-    has_generator = True
     has_discriminator = False
     exempt_from_variety = True
 
     def start_part(self):
         """Time is not limited here."""
-
-    def close(self):
-        """There is no worker."""
 
     def generate(self, noise):
         rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(noise).tobytes()))

@@ -11,6 +11,7 @@ def play(organiser, mock_dir):
       mock_dir: folder of mock battles whose ratings seed teams without a seed, or None.
     """
     order, matches = draw(organiser, mock_dir)
+    organiser.publish(now=True)
     organiser.play_until_settled(lambda decided: _play_all(organiser, order, matches, decided))
     organiser.finish()
 
@@ -28,7 +29,6 @@ def draw(organiser, mock_dir):
     matches = bracket.draw(len(order))
     organiser.standing.ranks = {slug: rank for rank, slug in enumerate(order, 1)}
     organiser.standing.bracket = drawn_bracket(order, matches, {}, {})
-    organiser.publish(now=True)
     return order, matches
 
 

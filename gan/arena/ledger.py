@@ -24,13 +24,12 @@ import filelock
 from gan import storage
 from gan.errors import InputError
 
+_SETTINGS = "private/settings.json"
+
 
 def now():
     """Returns the time, UTC, in ISO 8601 with seconds."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
-_SETTINGS = "private/settings.json"
 
 
 class Ledger:

@@ -82,18 +82,19 @@ def play(fixture, contestants, pool, terms, recorded_timing=None):
     """
     decision = rules.forfeit(contestants["a"].forfeit, contestants["b"].forfeit, fixture.better_seed)
     if decision:
-        return _result(fixture, contestants, pool, terms, [], decision), {}
+        return _result(fixture, contestants, pool, terms, [], decision, _timing(contestants, [])), {}
     played = [_Round(number, fixture, contestants, pool, terms) for number in range(1, fixture.rounds + 1)]
+    timing = _timing(contestants, played)
     if fixture.tie_break:
-        timing = recorded_timing or _timing(contestants, played)
-        tallies = [rules.Tally(_points(played, side), *_running_time(timing[side])) for side in "ab"]
+        deciding = recorded_timing or timing
+        tallies = [rules.Tally(_points(played, side), *_running_time(deciding[side])) for side in "ab"]
         decision = rules.decide(*tallies, fixture.tie_break, fixture.better_seed)
         if decision is None:
             extra = _Round(fixture.rounds + 1, fixture, contestants, pool, terms, extra=True)
             played.append(extra)
             points = tuple(_points([extra], side) for side in "ab")
             decision = rules.decide(*tallies, fixture.tie_break, fixture.better_seed, points)
-    result = _result(fixture, contestants, pool, terms, played, decision)
+    result = _result(fixture, contestants, pool, terms, played, decision, timing)
     sheets = {sheet_name(r.number, d): d.sheet for r in played for d in r.directions if d.sheet is not None}
     return result, sheets
 
@@ -107,7 +108,7 @@ class _Round:
         drawn = seeds.generator(fixture.seed, "reals").permutation(len(pool))
         self.reals = drawn[(number - 1) * terms.num_reals : number * terms.num_reals]
         players = {side: contestant.player for side, contestant in contestants.items()}
-        pairs = [(g, d) for g, d in ("ab", "ba") if players[g].has_generator and players[d].has_discriminator]
+        pairs = [(g, d) for g, d in ("ab", "ba") if players[d].has_discriminator]
         seed = seeds.derive(fixture.seed, "round", number)
         self.directions = rounds.play(players, pairs, pool.pixels.take(self.reals), terms, seed)
 
@@ -144,7 +145,7 @@ def sheet_name(number, direction):
     return f"round_{number}_{direction.generator}_to_{direction.discriminator}.png"
 
 
-def _result(fixture, contestants, pool, terms, played, decision):
+def _result(fixture, contestants, pool, terms, played, decision, timing):
     regular = [r for r in played if not r.extra]
     directions = [direction for r in regular for direction in r.directions]
     judged = {direction.discriminator for direction in directions}  # a house opponent has no D
@@ -179,7 +180,7 @@ def _result(fixture, contestants, pool, terms, played, decision):
         "winner": decision and decision.winner,
         "decided_by": decision and decision.decided_by,
         "reason": "; ".join([*([decision.reason] if decision else ()), *_failures(contestants, played)]) or None,
-        "timing": _timing(contestants, regular),
+        "timing": timing,
     }
 
 

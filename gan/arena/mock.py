@@ -88,12 +88,13 @@ def play(organiser, read_teams, at, every):
         storage.write_json(sessions / f"{number:04}.json", session)
         organiser.publish(now=True)
         _play_session(organiser, number, session)
-        _show(organiser)
-        number += 1
-        if at is None and every is None:
+        only_one = at is None and every is None
+        if only_one:
             organiser.standing.status = "paused"  # another session may follow, so the seed stays secret
-            organiser.publish(now=True)
+        _show(organiser)
+        if only_one:
             return
+        number += 1
 
 
 def _show(organiser):

@@ -48,7 +48,7 @@ class Standing:
       played: {folder: summary} of the matches that count, in the order of play.
       bracket: see `knockout.drawn_bracket`.
       ranks, places: {slug: number}, of the seeding and of the result.
-      ratings: see `standings.tables`.
+      ratings: see `standings.rate`.
     """
 
     status: str = "running"

@@ -11,6 +11,11 @@ _TIE_BREAKS = {
 }
 
 
+def contestant(slug, digest):
+    """Returns the name under which ratings know who played: every snapshot of a team is one by itself."""
+    return f"{slug}@{(digest or '')[:16]}"
+
+
 def summary(folder, result):
     """Returns what the overview says of one match.
 
@@ -19,7 +24,7 @@ def summary(folder, result):
       result: the content of its `match.json`.
     """
     sides = result["teams"]
-    contestant = {side: f"{team['slug']}@{team['snapshot'][:16]}" for side, team in sides.items()}
+    played_by = {side: contestant(team["slug"], team["snapshot"]) for side, team in sides.items()}
     return {
         "folder": folder,
         "id": result["id"],
@@ -33,7 +38,7 @@ def summary(folder, result):
         "reason": result["reason"],
         "sandboxed": result["sandboxed"],
         "directions": [
-            [contestant[d["generator"]], contestant[d["discriminator"]], d["points"], d["out_of"]]
+            [played_by[d["generator"]], played_by[d["discriminator"]], d["points"], d["out_of"]]
             for played in result["rounds"]
             for d in played["directions"]
             if d["failure"] is None

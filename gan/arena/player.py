@@ -29,7 +29,7 @@ class Player:
       time_limit: seconds for everything between two calls of `start_part`.
     """
 
-    has_generator = has_discriminator = True
+    has_discriminator = True
     exempt_from_variety = False
 
     def __init__(self, files, sandboxed, time_limit):
@@ -94,7 +94,6 @@ class Player:
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
-        self._retired = False
         self._resources.close()
 
     def __enter__(self):

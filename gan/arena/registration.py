@@ -2,7 +2,7 @@
 
 from gan import storage
 from gan.arena import check_report, snapshot
-from gan.errors import InputError, SubmissionError
+from gan.errors import SubmissionError
 
 
 class Registrar:
@@ -41,7 +41,7 @@ class Registrar:
 
     def files(self, entry):
         """Returns the `snapshot.Snapshot` that an entry plays."""
-        return snapshot.read(self._ledger.store(entry["slug"]) / entry["snapshot"][:16])
+        return snapshot.read(snapshot.folder_of(self._ledger.store(entry["slug"]), entry["snapshot"]))
 
     def verify(self, entries):
         """Makes sure that the settled snapshots are as they were taken.
@@ -51,12 +51,7 @@ class Registrar:
         """
         for entry in entries.values():
             if entry.get("snapshot"):
-                folder = self._ledger.store(entry["slug"]) / entry["snapshot"][:16]
-                if not folder.exists():
-                    raise InputError(f"{folder} is missing: the snapshot that {entry['name']} plays")
-                files = snapshot.read(folder)
-                if changed := snapshot.difference(files) or (files.digest != entry["snapshot"] and str(folder)):
-                    raise InputError(f"{entry['name']}: {changed}")
+                snapshot.verified(self._ledger.store(entry["slug"]), entry["snapshot"])
 
     def _enter(self, team):
         entry = {"name": team.name, "slug": team.slug, "seed": team.seed, "forfeit": None, "note": None}

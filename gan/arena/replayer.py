@@ -93,14 +93,7 @@ def _contestant(team, contest, size, training, workers, resources):
     if team["forfeit"]:
         return match.Contestant(team["name"], team["slug"], None, team["snapshot"], team["forfeit"])
     if team["snapshot"]:
-        folder = contest.store(team["slug"]) / team["snapshot"][:16]
-        if not folder.exists():
-            raise InputError(f"{folder} is missing: the snapshot from which {team['name']} played")
-        files = snapshot.read(folder)
-        if changed := snapshot.difference(files):
-            raise InputError(changed)
-        if files.digest != team["snapshot"]:
-            raise InputError(f"{folder} is not the snapshot from which {team['name']} played")
+        files = snapshot.verified(contest.store(team["slug"]), team["snapshot"])
         player = resources.enter_context(workers.playing(team["slug"], files))
         return match.Contestant(team["name"], team["slug"], player, files.digest)
     players = {house.slug(name): player for name, player in house.generators(size, training).items()}

@@ -221,14 +221,18 @@ class _Part:
 def repeat_fault(first, second):
     """Returns None where two outputs for the same input are equal within the tolerance, else one sentence."""
     same_kind = first.shape == second.shape and first.dtype == second.dtype
-    apart = np.abs(second.astype(np.float64) - first.astype(np.float64)) if same_kind else np.array([math.inf])
-    difference = float(np.max(apart, initial=0.0))
+    difference = largest_difference(first, second) if same_kind else math.inf
     if difference <= rules.REPEAT_TOLERANCE:
         return None
     return (
         f"the same input gave outputs that differ by {difference:.2g}, at most {rules.REPEAT_TOLERANCE} is allowed: "
         "export with training off, without dropout or noise"
     )
+
+
+def largest_difference(first, second):
+    """Returns the largest distance between two numbers in the same place of two arrays of one shape."""
+    return float(np.max(np.abs(second.astype(np.float64) - first.astype(np.float64)), initial=0.0))
 
 
 def _time_interleaved(parts):

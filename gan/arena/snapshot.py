@@ -17,7 +17,7 @@ from etils import epy
 from google.protobuf import text_format
 
 from gan import storage
-from gan.errors import SubmissionError, first_line
+from gan.errors import InputError, SubmissionError, first_line
 
 with epy.lazy_imports():
     from tensorflow.python.framework import errors as tf_errors
@@ -76,7 +76,7 @@ def take(folder, store, taken=None):
         hashes = {file.relative_to(local).as_posix(): storage.sha256(file) for file in storage.files_below(local)}
         digest = _digest(hashes)
         taken = taken or datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        snapshot = Snapshot(store / digest[:16], digest, checkpoint, hashes, taken, generations)
+        snapshot = Snapshot(folder_of(store, digest), digest, checkpoint, hashes, taken, generations)
         record = dataclasses.asdict(dataclasses.replace(snapshot, path=None))
         if (snapshot.path / _RECORD).exists():
             return read(snapshot.path)
@@ -116,6 +116,28 @@ def read(folder):
     record = storage.read_json(folder / _RECORD)
     fields = {field.name: record[field.name] for field in dataclasses.fields(Snapshot)}
     return Snapshot(**{**fields, "path": folder})
+
+
+def folder_of(store, digest):
+    """Returns the folder in a store where the snapshot with this hash lies."""
+    return store / digest[:16]
+
+
+def verified(store, digest):
+    """Returns the `Snapshot` with this hash, after a look at every file.
+
+    Raises:
+      InputError: it is missing, or is not as it was taken.
+    """
+    folder = folder_of(store, digest)
+    if not folder.exists():
+        raise InputError(f"{folder} is missing: a snapshot that plays")
+    files = read(folder)
+    if changed := difference(files):
+        raise InputError(changed)
+    if files.digest != digest:
+        raise InputError(f"{folder} is not the snapshot that was taken")
+    return files
 
 
 def all_in(store):

@@ -1,7 +1,7 @@
 """Rating tables of what was played, for the overview and the terminal."""
 
 from gan import pictures, storage
-from gan.arena import ratings, terminal
+from gan.arena import overview, ratings, terminal
 
 MATRIX = "matrix.png"
 _TITLES = {"teams": "teams (G and D together)", "generators": "generators", "discriminators": "discriminators"}
@@ -15,7 +15,7 @@ def rate(organiser):
     scores = [ratings.Score(*row) for match in organiser.standing.played.values() for row in match["directions"]]
     if not scores:
         return
-    current = {_contestant(slug, entry): slug for slug, entry in organiser.entries.items()}
+    current = {overview.contestant(slug, entry.get("snapshot")): slug for slug, entry in organiser.entries.items()}
     house = [name for name, slug in current.items() if organiser.entries[slug].get("house")]
     fitted = ratings.Ratings(scores, house, current)
     found = {
@@ -33,11 +33,6 @@ def rate(organiser):
         "matrix": MATRIX if rows and columns else None,
         **{key: [_as_data(row, current[row.name], organiser.entries) for row in table] for key, table in found.items()},
     }
-
-
-def _contestant(slug, entry):
-    """The name under which `overview.summary` lists who played."""
-    return f"{slug}@{(entry.get('snapshot') or '')[:16]}"
 
 
 def _as_data(row, slug, entries):

@@ -4,7 +4,7 @@
     header:  JSON object; "dtype" and "shape" describe the array
     array:   C order
 
-Nothing that arrives is trusted: whoever reads checks lengths, types and sizes (`check_header`, `array`).
+Nothing that arrives is trusted: whoever reads checks lengths, types and sizes (`lengths`, `unpack`).
 """
 
 import json
