@@ -29,11 +29,10 @@ help:
 # The models are the demo's own, so they may run without bubblewrap where it is missing.
 demo: .venv/installed
 	@mkdir -p $(DEMO)
-	@echo "--- team Convolution trains the DCGAN models, team Sample the sample models"
+	@echo "--- team Convolution trains the default preset, team Sample the sample models"
 	$(BIN)/python -m gan.train --train_dir=$(DEMO)/convolution --image_dir=$(DEMO)/pictures \
-		--generator_model=DCGANGenerator --discriminator_model=DCGANDiscriminator \
-		--feature_size=48 --batch_size=64 --num_epochs=100 --max_steps=1500
-	$(BIN)/python -m gan.train --train_dir=$(DEMO)/sample --seed=1 --num_epochs=200 --max_steps=2000
+		--num_epochs=200 --max_steps=3000
+	$(BIN)/python -m gan.train --preset=sample --train_dir=$(DEMO)/sample --seed=1 --num_epochs=200 --max_steps=2000
 	$(BIN)/python -m gan.eval --train_dir=$(DEMO)/convolution
 	$(BIN)/python -m gan.linear_interpolation --train_dir=$(DEMO)/convolution --output_file=$(DEMO)/interpolation.png
 	@echo "--- check: may team Convolution battle?"

@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["gan", "gan.*"]),
-    package_data={"gan.arena": ["templates/*", "house_models/*/*", "house_models/*.md"]},
+    package_data={"gan": ["feature_weights/*"], "gan.arena": ["templates/*", "house_models/*/*", "house_models/*.md"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -37,6 +37,14 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "test": ["hypothesis>=6.100,<7", "pytest>=8.3,<10", "ruff==0.17.5"],
+        "test": [
+            "hypothesis>=6.100,<7",
+            "ipykernel>=6.29,<8",
+            "nbclient>=0.10,<0.12",
+            "nbformat>=5.10,<6",
+            "prdc==0.2",
+            "pytest>=8.3,<10",
+            "ruff==0.17.5",
+        ],
     },
 )

@@ -38,6 +38,11 @@ def find(name, home, base, flag):
     raise InputError(f"--{flag}={name}: no such class; {module.__name__} has: {known}")
 
 
+def make_all(names, home, base, flag):
+    """Returns an object of each class that comma-separated names name; see `find`."""
+    return [find(name.strip(), home, base, flag)() for name in names.split(",") if name.strip()]
+
+
 def names_in(module, base):
     """Returns the names of the classes in `module` that extend `base`."""
     return [

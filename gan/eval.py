@@ -11,6 +11,7 @@ if not __package__:  # `python gan/eval.py` works like `python -m gan.eval`
     sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
 
 import dataclasses
+import functools
 import math
 import time
 
@@ -27,7 +28,7 @@ with epy.lazy_imports():
     from matplotlib import figure
     from sklearn import metrics as sklearn_metrics
 
-    from gan import class_lookup, losses, model_builder
+    from gan import battle_pair, class_lookup, feature_networks, losses, metrics, model_builder
 
 
 _NUMBERS = ("d_accuracy_on_generated", "d_accuracy_on_real", "d_auc", "g_loss", "d_loss")
@@ -44,6 +45,13 @@ class EvalOptions(readers.ReaderOptions, flags.SeedOptions):
     generator_model: str = flag("", "generator class; empty: the run's own. Another than the run's is refused")
     discriminator_model: str = flag("", "discriminator class; empty: the run's own. Another than the run's is refused")
     label_loss: str = flag("", "loss class that is reported; empty: the run's own")
+    train_data_pattern: str = flag("", "what the run trained on, for memorisation; empty: the run's own pattern")
+    num_generate: int = flag(2000, "generated images that are compared with the real ones; 0: no comparison", lower=0)
+    feature_network: str = flag(
+        "",
+        "network in whose features images are compared; empty: the shipped one for the image size",
+        choices=("", "digits", "faces", "inception"),
+    )
     run_once: bool = flag(True, "evaluate the newest save and end; --norun_once: go on with each new save")
     sleep_secs: float = flag(10.0, "seconds between looks for a new save", above=0)
 
@@ -87,25 +95,25 @@ class _Evaluation:
         run = folder.options()
         self._options = options
         self._folder = folder
-        self._data = _read_fitting(options, run)
+        self._run = run
+        if run["options"]["train_data_pattern"] and not options.eval_data_pattern:
+            raise InputError("this run was trained on files: give --eval_data_pattern, of images that it has not seen")
+        self._data = _read_fitting(options, run, options.eval_data_pattern, "validation")
         self._contest = spec.ContestSpec(*run["image_shape"], run["options"]["latent_size"])
         loss = options.label_loss or run["options"]["label_loss"]
         self._loss = class_lookup.find(loss, "gan.losses", losses.BaseLoss, "label_loss")()
-        self._generator, self._discriminator = model_builder.build_pair(
+        networks = model_builder.build_pair(
             _same_as_run(options, run, "generator_model"),
             _same_as_run(options, run, "discriminator_model"),
             self._contest,
             run["options"]["feature_size"],
             run["options"]["seed"],
+            run.get("num_classes", 0),  # runs of earlier versions had no labels
         )
-        self._variables = training_state.name_variables(
-            {"generator": self._generator.variables, "discriminator": self._discriminator.variables}
-        )
+        self._pair = battle_pair.BattlePair(*networks, bool(run["options"].get("held_out_images")))
 
     def run(self, step):
-        arrays = self._folder.load(step)
-        own = {name: array for name, array in arrays.items() if name.split("/")[0] in ("generator", "discriminator")}
-        training_state.assign(self._variables, own)
+        self._pair.restore(self._folder.load(step))
         p_real, p_generated, g_loss, d_loss, images = self._judge()
         result = {
             "step": step,
@@ -122,9 +130,48 @@ class _Evaluation:
             "g_loss": g_loss,
             "d_loss": d_loss,
         }
+        result |= self._compare()
         self._print(result)
         self._write(result, p_real, p_generated, images)
         return result
+
+    def _compare(self):
+        """Compares generated with real images by their features; returns {} where there are too few."""
+        count, least = self._options.num_generate, 2 * metrics.GROUPS
+        if count and min(count, len(self._data)) < least:
+            print(f"{min(count, len(self._data))} images are too few for a comparison: at least {least} are needed")
+        if min(count, len(self._data)) < least:
+            return {}
+        rng = seeds.generator(self._options.seed, "comparison")
+        noise = random_noise_generator.generate_noise(count, self._contest.latent_size, rng)
+        chunks = np.array_split(noise, math.ceil(count / self._options.batch_size))
+        pixels = np.concatenate([spec.to_8bit(np.asarray(self._pair.generate(chunk))) for chunk in chunks])
+        generated = self._network.features(pixels, self._contest.image_shape)
+        report = metrics.report(self._real_features, generated, self._training_features, self._options.seed)
+        estimates = {name: dataclasses.asdict(estimate) for name, estimate in report.items()}
+        return {"feature_network": self._network.name, "num_generate": count, "metrics": estimates}
+
+    @functools.cached_property
+    def _network(self):
+        name = self._options.feature_network or feature_networks.choose(self._contest.image_shape)
+        return feature_networks.load(name)
+
+    @functools.cached_property
+    def _real_features(self):
+        return self._features(self._data)
+
+    @functools.cached_property
+    def _training_features(self):
+        """Features of the training images; None where they cannot be read, which is said."""
+        pattern = self._options.train_data_pattern or self._run["options"]["train_data_pattern"]
+        try:
+            return self._features(_read_fitting(self._options, self._run, pattern, "train"))
+        except InputError as error:
+            print(f"memorisation is not measured, for the training images cannot be read: {error}")
+            return None
+
+    def _features(self, data):
+        return self._network.features(data.pixels.take(np.arange(len(data))), data.shape)
 
     def _judge(self):
         """Passes all images, and as many generated ones, through D. Generated images are 8-bit, as in a battle."""
@@ -134,10 +181,10 @@ class _Evaluation:
         beliefs, sums, images = ([], []), np.zeros(2), []
         for start in tqdm.trange(0, count, size, desc="evaluating", leave=False, delay=2, disable=None):
             indices = np.arange(start, min(start + size, count))
-            generated = np.asarray(self._generator(noise[indices], training=False)["output"])
+            generated = np.asarray(self._pair.generate(noise[indices]))
             generated = spec.from_8bit(spec.to_8bit(generated))
-            on_real = self._discriminator(spec.from_8bit(self._data.pixels.take(indices)), training=False)
-            on_generated = self._discriminator(generated, training=False)
+            on_real = self._pair.discriminate(spec.from_8bit(self._data.pixels.take(indices)))
+            on_generated = self._pair.discriminate(generated)
             for store, outputs in zip(beliefs, (on_real, on_generated), strict=True):
                 store.append(np.asarray(outputs["predictions"])[:, 0])
             batch_losses = (
@@ -159,6 +206,11 @@ class _Evaluation:
         print(f"D's AUC on {result['images']} real and as many generated images: {result['d_auc']:.3f}")
         if result["d_auc"] < 0.5:
             print("warning: an AUC under 0.5 is worse than guessing: your labels look swapped")
+        if estimates := result.get("metrics"):
+            count, network = result["num_generate"], result["feature_network"]
+            print(f"{count} generated against {result['images']} real images, features of the network {network!r}:")
+            for name, estimate in estimates.items():
+                print(f"  {name:28} {metrics.Estimate(**estimate)}")
 
     def _write(self, result, p_real, p_generated, images):
         target = self._folder.path / "eval"
@@ -169,22 +221,22 @@ class _Evaluation:
         with tf.summary.create_file_writer(str(target)).as_default(result["step"]):
             for name in _NUMBERS:
                 tf.summary.scalar(name, result[name])
+            for name, estimate in result.get("metrics", {}).items():
+                tf.summary.scalar(name, estimate["value"])
         print(f"written: {target}/step_{result['step']}.json, generate.png, p_histogram.png")
 
 
-def _read_fitting(options, run):
-    """Reads the evaluation's images, with the run's own reader and size unless the flags name another."""
+def _read_fitting(options, run, pattern, split):
+    """Reads images, with the run's own reader and size unless the flags name another."""
     shape = tuple(run["image_shape"])
     size = "x".join(map(str, shape))
-    if run["options"]["train_data_pattern"] and not options.eval_data_pattern:
-        raise InputError(f"this run was trained on files with images of {size}: give --eval_data_pattern")
-    if options.eval_data_pattern and options.image_shape is None and not options.reader:
+    if pattern and options.image_shape is None and not options.reader:
         if run["options"]["reader"] not in ("", "ImageReader"):
             options = dataclasses.replace(options, reader=run["options"]["reader"])
         else:
             height, width, channels = shape
             options = dataclasses.replace(options, image_height=height, image_width=width, image_channels=channels)
-    data = readers.read(options, options.eval_data_pattern, "validation")
+    data = readers.read(options, pattern, split)
     if data.shape != shape:
         raise InputError(f"this run was trained on images of {size}, these are {'x'.join(map(str, data.shape))}")
     return data

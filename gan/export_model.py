@@ -22,24 +22,24 @@ class Exporter:
     """Traces the networks once; every `write` after that only copies their variables.
 
     Args:
-      generator, discriminator: built `models.BaseModel`s.
+      pair: the `battle_pair.BattlePair`.
       contest: the `spec.ContestSpec`.
       facts: plain data for `submission.json` (class names, seed, data fingerprint, ...).
     """
 
-    def __init__(self, generator, discriminator, contest, facts):
+    def __init__(self, pair, contest, facts):
         self._facts = facts
         self._functions = {
-            spec.GENERATOR: _inference(generator, "output", spec.GENERATOR, contest),
-            spec.DISCRIMINATOR: _inference(discriminator, "predictions", spec.DISCRIMINATOR, contest),
+            spec.GENERATOR: _inference(pair.generate, spec.GENERATOR, contest),
+            spec.DISCRIMINATOR: _inference(lambda x: pair.discriminate(x)["predictions"], spec.DISCRIMINATOR, contest),
         }
         self._module = tf.Module()
         captured = [v for function in self._functions.values() for v in captured_variables(function.graph)]
         self._module.variables_of_inference = list({id(variable): variable for variable in captured}.values())
         self._graph = _Tf1Graph(self._functions, self._module.variables_of_inference)
 
-    def write(self, train_dir, step):
-        """Writes the export of `step`.
+    def write(self, train_dir, step, facts=None):
+        """Writes the export of `step`; `facts` go into `submission.json` beside those of the exporter.
 
         A kill leaves in `train_dir` the checkpoint of the step before or of this one, never a mixture, and never a
         `submission.json` of another; a step that is written again is without a checkpoint for a moment.
@@ -53,12 +53,12 @@ class Exporter:
             saved_model = epath.Path(temporary) / "saved_model"
             signatures = {role.signature: function for role, function in self._functions.items()}
             tf.saved_model.save(self._module, str(saved_model), signatures=signatures)
-            self._describe(saved_model, step)
+            self._describe(saved_model, step, facts)
             storage.publish_folder(saved_model, train_dir / "export" / f"step_{step}", last="submission.json")
 
             checkpoint = epath.Path(temporary) / "checkpoint_files"
             self._graph.save(checkpoint, step)
-            files = self._describe(checkpoint, step)
+            files = self._describe(checkpoint, step, facts)
             (train_dir / "submission.json").unlink(missing_ok=True)
             if _names_step(train_dir / "checkpoint", step):
                 (train_dir / "checkpoint").unlink()
@@ -67,17 +67,18 @@ class Exporter:
                 storage.copy_file(checkpoint / name, train_dir / name)
             storage.copy_file(checkpoint / "submission.json", train_dir / "submission.json")
 
-    def _describe(self, folder, step):
+    def _describe(self, folder, step, facts):
         """Writes `submission.json` into a finished folder and returns its files' hashes."""
         hashes = {str(file.relative_to(folder)): storage.sha256(file) for file in storage.files_below(folder)}
-        facts = {
+        described = {
             "format": 1,
             "step": step,
             **self._facts,
+            **(facts or {}),
             "versions": {"gan": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
             "sha256": hashes,
         }
-        storage.write_json(folder / "submission.json", facts)
+        storage.write_json(folder / "submission.json", described)
         return hashes
 
 
@@ -92,13 +93,11 @@ def is_complete(train_dir, step):
     return described and _names_step(train_dir / "checkpoint", step)
 
 
-def _inference(model, key, role, contest):
+def _inference(function, role, contest):
     signature = [tf.TensorSpec([None, contest.input_size(role)], tf.float32, name=role.input)]
 
     def run(model_input):
-        return {
-            role.output: tf.ensure_shape(model(model_input, training=False)[key], [None, contest.output_size(role)])
-        }
+        return {role.output: tf.ensure_shape(function(model_input), [None, contest.output_size(role)])}
 
     return tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
 

@@ -73,6 +73,15 @@ class Options:
       InputError: a value is outside its range.
     """
 
+    @classmethod
+    def preset_settings(cls, given):
+        """Returns {name: value}, what stands in place of the defaults; a flag that is given wins.
+
+        Args:
+          given: {name: value} of all options.
+        """
+        return {}
+
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -183,7 +192,21 @@ def parse(options_class, argv):
         field = words[len(rest) - 1]
         raise InputError(f"{field.name} is missing: {field.metadata['help']} {_range_text(field)}".rstrip())
     given = {field.name: value for field, value in zip(words, rest[1:], strict=True)}
-    return options_class(**given, **{name: values[name].value for name in names})
+    given |= {name: values[name].value for name in names}
+    for name, value in options_class.preset_settings(given).items():
+        _check_preset(options_class, name, value, names)
+        if not values[name].present:
+            given[name] = value
+    return options_class(**given)
+
+
+def _check_preset(options_class, name, value, names):
+    if name not in names:
+        raise InputError(f"the preset sets {name}, which is no flag (--help lists them)")
+    kind = _kind(options_class, next(field for field in _flags(options_class) if field.name == name))
+    allowed = (kind, int) if kind is float else (kind,)
+    if value is not None and type(value) not in allowed:
+        raise InputError(f"the preset sets {name} to {value!r}, which is no {kind.__name__}")
 
 
 def _words(options_class):

@@ -1,6 +1,11 @@
-"""The objectives. Add a class here, or in a module of your own, and name it in `--label_loss`."""
+"""The objectives: losses, and penalties on D's gradient that can be combined with any of them.
+
+Add a class here, or in a module of your own, and name it in `--label_loss` or in `--gradient_penalties`. D(x) below is
+the logit, before the sigmoid that makes p of it.
+"""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -9,7 +14,11 @@ class BaseLoss:
 
     A loss on labels overrides `calculate_loss` alone. A loss that needs more (logits, pairs of real and generated
     images) overrides `discriminator_loss` and `generator_loss`, which are what the trainer calls.
+
+    `is_critic`: whether only differences of logits mean something, so that a p of 0.5 is no threshold by itself.
     """
+
+    is_critic = False
 
     def calculate_loss(self, predictions, labels):
         """Returns the scalar loss of a batch.
@@ -50,3 +59,105 @@ class CrossEntropyLoss(BaseLoss):
 
     def calculate_loss(self, predictions, labels):
         return ops.mean(keras.losses.binary_crossentropy(labels, predictions))
+
+
+class LeastSquaresLoss(BaseLoss):
+    """Mao et al., "Least squares generative adversarial networks" (2017), equation 2, with a = -1 and b = c = 1.
+
+    This is the paper's 0-1 coding (equation 9) stretched to [-1, 1], so that D is undecided at 0, where p is 0.5.
+    """
+
+    def discriminator_loss(self, real, generated):
+        return 0.5 * ops.mean((real["logits"] - 1) ** 2) + 0.5 * ops.mean((generated["logits"] + 1) ** 2)
+
+    def generator_loss(self, real, generated):
+        return 0.5 * ops.mean((generated["logits"] - 1) ** 2)
+
+
+class HingeLoss(BaseLoss):
+    """Lim & Ye, "Geometric GAN" (2017); as in Miyato et al. 2018, equations 16 and 17."""
+
+    def discriminator_loss(self, real, generated):
+        return ops.mean(ops.relu(1 - real["logits"])) + ops.mean(ops.relu(1 + generated["logits"]))
+
+    def generator_loss(self, real, generated):
+        return -ops.mean(generated["logits"])
+
+
+class WassersteinLoss(BaseLoss):
+    """Arjovsky et al., "Wasserstein GAN" (2017). D is a critic: combine it with `WassersteinPenalty`.
+
+    Only differences of logits mean something, so p needs `--held_out_images` for its threshold.
+    """
+
+    is_critic = True
+
+    def discriminator_loss(self, real, generated):
+        return ops.mean(generated["logits"]) - ops.mean(real["logits"])
+
+    def generator_loss(self, real, generated):
+        return -ops.mean(generated["logits"])
+
+
+class RelativisticLoss(BaseLoss):
+    """Relativistic pairing, RpGAN: D(x) - D(G(z)) in place of D (Jolicoeur-Martineau 2018; R3GAN 2024, equation 2).
+
+    Only differences of logits mean something, so p needs `--held_out_images` for its threshold.
+    """
+
+    is_critic = True
+
+    def discriminator_loss(self, real, generated):
+        return ops.mean(ops.softplus(generated["logits"] - real["logits"]))
+
+    def generator_loss(self, real, generated):
+        return ops.mean(ops.softplus(real["logits"] - generated["logits"]))
+
+
+class BasePenalty:
+    """Base of all penalties on D's gradient, which the trainer weights and adds to D's loss."""
+
+    def calculate_penalty(self, critic, real, generated, seed):
+        """Returns a scalar.
+
+        Args:
+          critic: turns images into logits [N, 1], with the weights of D.
+          real, generated: the images that D sees in this step, [N, height * width * channels] each.
+          seed: int32 [2], for `tf.random.stateless_*`: a draw of this step alone.
+        """
+        raise NotImplementedError
+
+
+class R1Penalty(BasePenalty):
+    """1/2 E |grad D(x)|^2 over real images (Mescheder et al. 2018, section 4.1, equation 9)."""
+
+    def calculate_penalty(self, critic, real, generated, seed):
+        return 0.5 * ops.mean(squared_gradient(critic, real))
+
+
+class R2Penalty(BasePenalty):
+    """1/2 E |grad D(G(z))|^2 over generated images (Mescheder et al. 2018, section 4.1, equation 10)."""
+
+    def calculate_penalty(self, critic, real, generated, seed):
+        return 0.5 * ops.mean(squared_gradient(critic, generated))
+
+
+class WassersteinPenalty(BasePenalty):
+    """E (|grad D(y)| - 1)^2, y uniform between a real and a generated image (Gulrajani et al. 2017, section 4).
+
+    The norm of a zero gradient has no derivative: a small number under the root keeps it finite.
+    """
+
+    def calculate_penalty(self, critic, real, generated, seed):
+        weight = tf.random.stateless_uniform([tf.shape(real)[0], 1], seed)
+        norm = ops.sqrt(squared_gradient(critic, weight * real + (1 - weight) * generated) + 1e-12)
+        return ops.mean((norm - 1) ** 2)
+
+
+def squared_gradient(critic, images):
+    """Returns |d critic / d image|^2 of every image, [N]."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        logits = ops.sum(critic(images))
+    gradient = ops.cast(tape.gradient(logits, images), "float32")
+    return ops.sum(gradient**2, axis=1)

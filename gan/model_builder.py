@@ -7,7 +7,7 @@ from gan import class_lookup, models, random_noise_generator, seeds, spec
 from gan.errors import InputError
 
 
-def build_pair(generator_name, discriminator_name, contest, feature_size, seed):
+def build_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes=0, mixed_precision="none"):
     """Makes a generator and a discriminator with weights that follow from the seed.
 
     Args:
@@ -15,25 +15,35 @@ def build_pair(generator_name, discriminator_name, contest, feature_size, seed):
       contest: the `spec.ContestSpec`.
       feature_size: width of the networks.
       seed: the master seed.
+      num_classes: classes that the images' labels name; 0 without labels.
+      mixed_precision: "float16" or "bfloat16" for layers that compute in it and keep float32 weights; or "none".
 
     Raises:
       InputError: no such class, or its code or its output breaks the contract; the message says what to change.
     """
     keras.utils.clear_session()  # names and the global random generator begin alike in every process
-    generator = _create(generator_name, "generator_model", contest, feature_size, seed)
-    discriminator = _create(discriminator_name, "discriminator_model", contest, feature_size, seed)
+    keras.config.set_dtype_policy("float32" if mixed_precision == "none" else f"mixed_{mixed_precision}")
+    generator = _create(generator_name, "generator_model", contest, feature_size, seed, num_classes)
+    discriminator = _create(discriminator_name, "discriminator_model", contest, feature_size, seed, num_classes)
+    if generator.uses_labels != discriminator.uses_labels:
+        raise InputError(f"{generator_name} and {discriminator_name}: one learns from labels and the other does not")
     noise = random_noise_generator.generate_noise(4, contest.latent_size, seeds.generator(seed, "check"))
     images = _check_generator(generator, noise, contest)
     _check_discriminator(discriminator, images)
     return generator, discriminator
 
 
-def _create(name, flag, contest, feature_size, seed):
+def _create(name, flag, contest, feature_size, seed, num_classes):
     model_class = class_lookup.find(name, "gan.models", models.BaseModel, flag)
+    if model_class.uses_labels and not num_classes:
+        raise InputError(
+            f"--{flag}={name} learns from labels, and these images have none; see --reader and --use_mnist"
+        )
     # Layers made without a seed of their own take one from this global generator.
     keras.utils.set_random_seed(seeds.derive(seed, flag) % 2**32)
     with class_lookup.blaming(f"{model_class.__name__}.create_model"):
         model = model_class()
+        model.num_classes = num_classes
         model.create_model(image_shape=contest.image_shape, latent_size=contest.latent_size, feature_size=feature_size)
     return model
 

@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import sys
 
+import numpy as np
+
 from gan import class_lookup, digits, flags, records, seeds, spec
 from gan.errors import InputError
 
@@ -69,20 +71,39 @@ class Batches:
 
     The epochs' shuffled orders, one after the other, are cut into batches: every batch is full, however few images
     there are, and a run that is resumed at step k needs nothing but k to find its place.
+
+    Args:
+      data: `Records`.
+      batch_size: images in a batch.
+      seed: the master seed.
+      held_out: so many images, chosen by the seed, are in no batch.
     """
 
-    def __init__(self, data, batch_size, seed):
+    def __init__(self, data, batch_size, seed, held_out=0):
         self._data = data
         self._batch_size = batch_size
+        chosen = seeds.generator(seed, "held out").permutation(len(data))
+        self._held_out, self._used = np.sort(chosen[:held_out]), np.sort(chosen[held_out:])
         self._order = functools.lru_cache(maxsize=2)(
-            lambda epoch: seeds.generator(seed, "epoch", epoch).permutation(len(data))
+            lambda epoch: seeds.generator(seed, "epoch", epoch).permutation(self._used)
         )
 
     def __getitem__(self, step):
         """Returns batch `step` (from 0): float32 [batch_size, height * width * channels] in [0, 1]."""
+        return spec.from_8bit(self._data.pixels.take(self._indices(step)))
+
+    def labels(self, step):
+        """Returns the labels of batch `step`, int64 [batch_size], or None where the images have none."""
+        return None if self._data.labels is None else self._data.labels[self._indices(step)]
+
+    def held_out(self):
+        """Returns the images that are in no batch: float32 [held_out, height * width * channels] in [0, 1]."""
+        return spec.from_8bit(self._data.pixels.take(self._held_out))
+
+    def _indices(self, step):
         places = range(step * self._batch_size, (step + 1) * self._batch_size)
-        indices = [self._order(place // len(self._data))[place % len(self._data)] for place in places]
-        return spec.from_8bit(self._data.pixels.take(indices))
+        count = len(self._used)
+        return [self._order(place // count)[place % count] for place in places]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

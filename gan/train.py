@@ -21,14 +21,14 @@ import time
 import numpy as np
 from etils import epy
 
-from gan import flags, random_noise_generator, readers, seeds, storage, training_log, training_state
+from gan import flags, presets, random_noise_generator, readers, seeds, storage, training_log, training_state
 from gan.errors import InputError, Interrupted, RunError
 from gan.flags import flag
 
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from gan import class_lookup, export_model, trainer
+    from gan import class_lookup, export_model, sample_quality, trainer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,16 +38,38 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     num_readers: int = flags.inherit(flags.ReadingOptions, "num_readers", 10)
     train_dir: str = flag("/tmp/kmlc_gan_train/", "folder of the run: resume files, submission, log, TensorBoard")
     train_data_pattern: str = flag("", "record files to train on, comma-separated patterns; empty: embedded digits")
+    preset: str = flag("default", "a tested combination of the flags below, from gan.presets or by dotted path")
     generator_model: str = flag("SampleGenerator", "generator class, from gan.models or by dotted path")
     discriminator_model: str = flag("SampleDiscriminator", "discriminator class, from gan.models or by dotted path")
-    feature_size: int = flag(64, "width of the DCGAN models: features of the layer next to the image", lower=1)
+    feature_size: int = flag(64, "width of the networks: features of the layer next to the image", lower=1)
     start_new_model: bool = flag(False, "begin anew; the run in train_dir is moved to train_dir/previous/N")
     batch_size: int = flag(128, "images per training step", lower=1)
     label_loss: str = flag("CrossEntropyLoss", "loss class, from gan.losses or by dotted path")
+    gradient_penalties: str = flag("", "penalties on D's gradient, from gan.losses or by dotted path, comma-separated")
+    gradient_penalty_weight: float = flag(1.0, "weight of the gradient penalties in D's loss", lower=0)
+    gradient_penalty_interval: int = flag(1, "steps between gradient penalties, which are as much stronger", lower=1)
+    horizontal_flip: bool | None = flag(
+        None, "mirror every other real image at random; default: yes, but not where images are 28x28 gray, as digits are"
+    )
+    augmentations: str = flag("", "changes to all images that D sees, from gan.augmentation or by dotted path")
+    augmentation_probability: float = flag(1.0, "with which each augmentation changes an image", lower=0, upper=1)
+    adaptive_augmentation_target: float | None = flag(
+        None,
+        "the probability follows from how sure D is of real images: it aims at this mean sign of D's logits",
+        lower=0,
+        upper=1,
+    )
+    average_half_life: int = flag(0, "images after which half of G's moving average is new; 0: no average", lower=0)
+    average_discriminator: bool = flag(False, "what battles is D's moving average as well")
+    held_out_images: int = flag(
+        0, "training images that are kept back to fit p, at most a tenth; 0: p as it is", lower=0
+    )
     regularization_penalty: float = flag(1.0, "weight of the layers' own regularisers in both losses", lower=0)
     optimizer: str = flag("AdamOptimizer", "a Keras optimizer; one of its own for each network")
     base_learning_rate: float = flag(0.0002, "learning rate of the first step", above=0)
+    discriminator_rate_factor: float = flag(1.0, "D's learning rate over G's", above=0)
     adam_beta1: float = flag(0.5, "decay of the optimizer's first moment, where it has one", lower=0, upper=0.9999)
+    adam_beta2: float = flag(0.999, "decay of its second moment, where it has one", lower=0, upper=0.99999)
     learning_rate_decay: float = flag(0.95, "factor on the learning rate", above=0, upper=1)
     learning_rate_decay_examples: int = flag(4000000, "images after which the factor is applied once more", lower=1)
     clip_gradient_norm: float = flag(1.0, "largest norm of one network's gradient; 0: no clipping", lower=0)
@@ -61,10 +83,18 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     image_dir: str = flag("", "folder for the pictures; empty: train_dir/images")
     histograms: bool = flag(False, "show every variable's distribution in TensorBoard, with each picture")
     deterministic: bool | None = flag(None, "the same seed gives the same bits; default: yes on a CPU, no on a GPU")
+    mixed_precision: str = flag(
+        "none", "layers compute in this type and keep float32 weights", choices=("none", "float16", "bfloat16")
+    )
     log_device_placement: bool = flag(False, "print the device of every operation")
     dry_run: bool = flag(False, "print the resolved options and the models, and stop")
 
+    @classmethod
+    def preset_settings(cls, given):
+        return presets.find(given["preset"]).settings()
 
+
+_LARGEST_HELD_OUT = 10  # at most one training image in so many is held out
 _NAN_ADVICE = "a lower --base_learning_rate or another loss may help"
 
 # A resumed run must agree with its beginning on these, or its numbers would mean something else.
@@ -75,6 +105,9 @@ _FIXED_OPTIONS = (
     "latent_size",
     "optimizer",
     "batch_size",
+    "average_half_life",
+    "average_discriminator",
+    "held_out_images",
     "seed",
 )
 
@@ -102,7 +135,7 @@ def train(options):
         data = readers.read(options, options.train_data_pattern, "train")
         goes_on = _goes_on(folder, options)
         record = _record(folder, options, data, goes_on)
-        networks = trainer.Trainer(options, data.shape)
+        networks = _networks(options, data)
         exporter = _exporter(options, data, networks)
         start = _restore(folder, networks) if goes_on else (0, 0)
         if options.start_new_model and (aside := folder.move_aside()):
@@ -137,9 +170,17 @@ def _dry_run(folder, options):
         print(f"--{name}={value}")
     data = readers.read(options, options.train_data_pattern, "train")
     _record(folder, options, data, _goes_on(folder, options))
-    networks = trainer.Trainer(options, data.shape)
+    networks = _networks(options, data)
     networks.generator.summary()
     networks.discriminator.summary()
+
+
+def _networks(options, data):
+    return trainer.Trainer(options, data.shape, _num_classes(data))
+
+
+def _num_classes(data):
+    return 0 if data.labels is None else int(data.labels.max()) + 1
 
 
 def _record(folder, options, data, goes_on):
@@ -149,6 +190,7 @@ def _record(folder, options, data, goes_on):
         "image_shape": list(data.shape),
         "data_count": len(data),
         "data_fingerprint": data.fingerprint,
+        "num_classes": _num_classes(data),
     }
     if not goes_on:
         return {**now, "sessions": [{"step": 0, "changed": {}}]}
@@ -174,7 +216,7 @@ def _exporter(options, data, networks):
     facts |= {"image_shape": list(data.shape), "latent_size": options.latent_size}
     facts |= {"data_fingerprint": data.fingerprint}
     with class_lookup.blaming("export with any batch size"):
-        return export_model.Exporter(networks.generator, networks.discriminator, networks.contest, facts)
+        return export_model.Exporter(networks.current_pair(), networks.contest, facts)
 
 
 def _restore(folder, networks):
@@ -196,7 +238,13 @@ class _Run:
         self._networks = networks
         self._exporter = exporter
         self._variables = networks.variables()
-        self._batches = readers.Batches(data, options.batch_size, options.seed)
+        self._held_out = min(options.held_out_images, len(data) // _LARGEST_HELD_OUT)
+        self._batches = readers.Batches(data, options.batch_size, options.seed, self._held_out)
+        self._calibration = None
+        self._calibrated_step = None
+        self._quality = sample_quality.SampleQuality(
+            data, options.latent_size, options.seed, folder.path / "quality.json", first_step
+        )
         self._signal = None
         self._first_step = self._step = self._saved_step = first_step
         self._exported_step = None
@@ -259,7 +307,7 @@ class _Run:
         noise = random_noise_generator.generate_noise(
             options.batch_size, options.latent_size, seeds.generator(options.seed, "noise", step)
         )
-        metrics = self._networks.step(self._batches[step], noise, learning_rate)
+        metrics = self._networks.step(step, self._batches[step], noise, learning_rate, self._batches.labels(step))
         for name in ("g_loss", "d_loss"):
             if not math.isfinite(metrics[name]):
                 raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}; {_NAN_ADVICE}")
@@ -282,13 +330,16 @@ class _Run:
             return
         rng = seeds.generator(self._options.seed, "pictures")
         noise = random_noise_generator.generate_noise(16, self._options.latent_size, rng)
-        self._log.picture(self._step, self._networks.generate(noise))
+        pair = self._networks.current_pair()
+        self._log.picture(self._step, np.asarray(pair.generate(noise)))
+        self._log.quality(self._quality.look(self._step, pair.generate))
         if self._options.histograms:
             self._log.histograms(self._step, self._variables)
 
     def _save(self):
         if self._step == self._saved_step:
             return
+        self._calibrate()
         arrays = {name: variable.numpy() for name, variable in self._variables.items()}
         for name, array in arrays.items():
             if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
@@ -297,6 +348,7 @@ class _Run:
                 )
         arrays["pictures_written"] = np.asarray(self._log.pictures_written)
         self._folder.save(self._step, arrays, self._options.keep_saves)
+        self._quality.write()
         self._saved_step = self._step
         self._log.flush()
 
@@ -304,8 +356,27 @@ class _Run:
         """Exports this step, unless that was done; an export found in the folder may be of other weights."""
         untouched = self._step == self._first_step and export_model.is_complete(self._folder.path, self._step)
         if self._step and self._step != self._exported_step and not untouched:
-            self._exporter.write(self._folder.path, self._step)
+            pair = self._networks.current_pair()
+            self._calibrate()
+            self._exporter.write(self._folder.path, self._step, {"calibration": self._calibration})
+            self._log.quality(self._quality.look(self._step, pair.generate, closely=True))
+            if self._calibration:
+                self._log.say(
+                    f"p was fitted on {self._held_out} held-out images and as many generated ones: D is right on "
+                    f"{self._calibration['accuracy_after']:.1%} of them, {self._calibration['accuracy_before']:.1%} "
+                    "without"
+                )
         self._exported_step = self._step
+
+    def _calibrate(self):
+        """Fits p to this step's networks, once."""
+        if not self._held_out or self._calibrated_step == self._step:
+            return
+        rng = seeds.generator(self._options.seed, "calibration")
+        noise = random_noise_generator.generate_noise(self._held_out, self._options.latent_size, rng)
+        fitted = self._networks.current_pair().calibrate(self._batches.held_out(), noise)
+        self._calibration = dataclasses.asdict(fitted)
+        self._calibrated_step = self._step
 
     def _greet(self):
         count, options = len(self._data), self._options

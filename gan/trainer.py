@@ -1,13 +1,25 @@
 """The two networks, their optimizers and the step that trains them."""
 
-import inspect
-
 import keras
-import numpy as np
 import tensorflow as tf
 
-from gan import class_lookup, export_model, losses, model_builder, spec, training_state
+from gan import (
+    augmentation,
+    averages,
+    battle_pair,
+    class_lookup,
+    digits,
+    export_model,
+    losses,
+    model_builder,
+    optimizers,
+    seeds,
+    spec,
+    training_state,
+)
 from gan.errors import InputError
+
+_ADAPTATION_IMAGES = 100_000  # in which the probability of augmentation can go from 0 to 1
 
 
 class Trainer:
@@ -16,64 +28,136 @@ class Trainer:
     Args:
       options: `TrainOptions`.
       image_shape: (height, width, channels).
+      num_classes: classes that the images' labels name; 0 without labels.
+
+    Attributes:
+      contest: the `spec.ContestSpec`.
+      generator, discriminator: the networks that are trained.
     """
 
-    def __init__(self, options, image_shape):
+    def __init__(self, options, image_shape, num_classes=0):
         self._options = options
         self.contest = spec.ContestSpec(*image_shape, options.latent_size)
         self.loss = class_lookup.find(options.label_loss, "gan.losses", losses.BaseLoss, "label_loss")()
-        self.generator, self.discriminator = model_builder.build_pair(
-            options.generator_model, options.discriminator_model, self.contest, options.feature_size, options.seed
+        self._penalties = class_lookup.make_all(
+            options.gradient_penalties, "gan.losses", losses.BasePenalty, "gradient_penalties"
         )
-        self._generator_optimizer = make_optimizer(options)
-        self._generator_optimizer.build(self.generator.trainable_variables)
-        self._discriminator_optimizer = make_optimizer(options)
-        self._discriminator_optimizer.build(self.discriminator.trainable_variables)
+        augmentations = class_lookup.make_all(
+            options.augmentations, "gan.augmentation", augmentation.BaseAugmentation, "augmentations"
+        )
+        self._augment = augmentation.Pipeline(augmentations, image_shape)
+        wanted = options.horizontal_flip
+        self._flip = tuple(image_shape) != digits.SHAPE if wanted is None else wanted
+        adaptive = options.adaptive_augmentation_target is not None
+        self._augmentation_probability = keras.Variable(
+            0.0 if adaptive else options.augmentation_probability, trainable=False, name="probability"
+        )
+        self.generator, self.discriminator = self._build(options.mixed_precision, num_classes)
+        self._battle_pair = battle_pair.BattlePair(*self._build("none", num_classes), bool(options.held_out_images))
+        self._averages = averages.Averages(
+            {"generator": self.generator, "discriminator": self.discriminator},
+            {"generator": self._battle_pair.generator, "discriminator": self._battle_pair.discriminator},
+            options,
+        )
+        self._generator_optimizer = optimizers.make(options, self.generator.trainable_variables)
+        self._discriminator_optimizer = optimizers.make(options, self.discriminator.trainable_variables)
         with class_lookup.blaming("the training step"):
-            self._step = tf.function(self._train_step, autograph=False).get_concrete_function(
-                tf.TensorSpec([options.batch_size, self.contest.image_size], tf.float32),
-                tf.TensorSpec([options.batch_size, options.latent_size], tf.float32),
-            )
+            self._steps = {penalised: self._trace(penalised) for penalised in self._kinds_of_steps()}
 
-    def step(self, images, noise, learning_rate):
-        """Updates D, then G.
+    def _build(self, mixed_precision, num_classes):
+        options = self._options
+        return model_builder.build_pair(
+            options.generator_model,
+            options.discriminator_model,
+            self.contest,
+            options.feature_size,
+            options.seed,
+            num_classes,
+            mixed_precision,
+        )
+
+    def _kinds_of_steps(self):
+        """Whether there are steps with gradient penalties, and steps without."""
+        if not self._penalties:
+            return (False,)
+        return (True,) if self._options.gradient_penalty_interval == 1 else (True, False)
+
+    def _trace(self, penalised):
+        size = self._options.batch_size
+        return tf.function(self._train_step, autograph=False).get_concrete_function(
+            penalised,
+            images=tf.TensorSpec([size, self.contest.image_size], tf.float32),
+            labels=tf.TensorSpec([size], tf.int32),
+            noise=tf.TensorSpec([size, self._options.latent_size], tf.float32),
+            seed=tf.TensorSpec([2], tf.int32),
+            memory=tf.TensorSpec([], tf.float32),
+        )
+
+    def step(self, number, images, noise, learning_rate, labels=None):
+        """Updates D, then G, then what battles.
 
         Args:
+          number: of the step, from 0.
           images: real images, float32 [batch_size, height * width * channels] in [0, 1].
           noise: float32 [batch_size, latent_size].
-          learning_rate: for both optimizers.
+          learning_rate: of G; D's is `--discriminator_rate_factor` times as large.
+          labels: int32 [batch_size], for conditional models.
 
         Returns:
           {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real"} as floats.
         """
-        for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
-            optimizer.learning_rate = learning_rate
-        metrics = self._step(tf.constant(images), tf.constant(noise))
+        options = self._options
+        self._generator_optimizer.learning_rate = learning_rate
+        self._discriminator_optimizer.learning_rate = learning_rate * options.discriminator_rate_factor
+        penalised = bool(self._penalties) and number % options.gradient_penalty_interval == 0
+        metrics = self._steps[penalised](
+            images=tf.constant(images),
+            labels=tf.zeros([len(images)], tf.int32) if labels is None else tf.constant(labels, tf.int32),
+            noise=tf.constant(noise),
+            seed=tf.constant(seeds.generator(options.seed, "step", number).integers(2**31, size=2), tf.int32),
+            memory=tf.constant(self._averages.memory(number), tf.float32),
+        )
         return {name: float(value) for name, value in metrics.items()}
 
-    def _train_step(self, images, noise):
+    def current_pair(self):
+        """Returns the `battle_pair.BattlePair` as it is after the newest step."""
+        self._averages.catch_up()
+        return self._battle_pair
+
+    def _train_step(self, penalised, images, labels, noise, seed, memory):
         """One pass of G serves both updates: D learns from its images, then G learns from the updated D."""
         g, d = self.generator, self.discriminator
+        flip_seed, *shown_seeds, penalty_seed = tf.unstack(tf.random.split(seed, 5))
+        if self._flip:
+            images = augmentation.flip_half(images, self.contest.image_shape, flip_seed)
+        labels = labels if d.uses_labels else None
         with tf.GradientTape(watch_accessed_variables=False) as g_tape:
             g_tape.watch([v.value for v in g.trainable_variables])
-            generated = g(noise, training=True)["output"]
+            made = g(noise, training=True)
+            generated, made_labels = made["output"], made.get("labels")
 
             with g_tape.stop_recording(), tf.GradientTape(watch_accessed_variables=False) as d_tape:
                 d_tape.watch([v.value for v in d.trainable_variables])
-                on_real = d(images, training=True)
-                on_generated = d(generated, training=True)
-                d_loss = self._scalar(self.loss.discriminator_loss(on_real, on_generated)) + self._penalty(d)
+                shown_real = self._shown(images, shown_seeds[0])
+                shown_generated = self._shown(generated, shown_seeds[1])
+                on_real = d(shown_real, training=True, labels=labels)
+                on_generated = d(shown_generated, training=True, labels=made_labels)
+                d_loss = self._scalar(self.loss.discriminator_loss(on_real, on_generated)) + self._layer_penalty(d)
+                if penalised:
+                    d_loss += self._gradient_penalty(shown_real, shown_generated, penalty_seed)
             with g_tape.stop_recording():
                 self._update(self._discriminator_optimizer, d_tape, d_loss, d.trainable_variables)
 
-            g_loss = self._scalar(self.loss.generator_loss(on_real, d(generated, training=True))) + self._penalty(g)
+            on_update = d(self._shown(generated, shown_seeds[2]), training=True, labels=made_labels)
+            g_loss = self._scalar(self.loss.generator_loss(on_real, on_update)) + self._layer_penalty(g)
         self._update(self._generator_optimizer, g_tape, g_loss, g.trainable_variables)
-        return {
-            "g_loss": g_loss,
-            "d_loss": d_loss,
-            "d_accuracy_on_generated": _fraction(~spec.is_real(on_generated["predictions"])),
-            "d_accuracy_on_real": _fraction(spec.is_real(on_real["predictions"])),
-        }
+        self._averages.move(memory)
+        if self._options.adaptive_augmentation_target is not None:
+            self._adapt_augmentation(on_real["logits"])
+        return {"g_loss": g_loss, "d_loss": d_loss} | self._accuracies(on_real, on_generated)
+
+    def _shown(self, images, seed):
+        return self._augment(images, self._augmentation_probability.value, seed)
 
     def _scalar(self, loss):
         loss = tf.convert_to_tensor(loss)
@@ -84,20 +168,47 @@ class Trainer:
             )
         return loss
 
-    def _penalty(self, model):
+    def _layer_penalty(self, model):
         return self._options.regularization_penalty * sum(model.losses) if model.losses else 0.0
+
+    def _gradient_penalty(self, real, generated, seed):
+        """The penalties' sum; where they come in every k-th step alone, k times as strong (Karras et al. 2020, B)."""
+
+        def critic(images):
+            return self.discriminator(images, training=True)["logits"]
+
+        penalties = [self._scalar(p.calculate_penalty(critic, real, generated, seed)) for p in self._penalties]
+        return self._options.gradient_penalty_weight * self._options.gradient_penalty_interval * sum(penalties)
 
     def _update(self, optimizer, tape, loss, variables):
         if not variables:  # a network without weights has nothing to learn
             return
-        gradients = tape.gradient(loss, [v.value for v in variables])
+        # Float16 gradients come scaled up, and the optimizer scales them back; 1 everywhere else.
+        scale = tf.convert_to_tensor(optimizer.scale_loss(tf.ones([])))
+        gradients = tape.gradient(loss, [v.value for v in variables], output_gradients=scale)
         if self._options.clip_gradient_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._options.clip_gradient_norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, self._options.clip_gradient_norm * scale)
         optimizer.apply(gradients, variables)
 
-    def generate(self, noise):
-        """Returns the images that G makes of latent vectors, as it would in a battle: float32 [N, D] in [0, 1]."""
-        return np.asarray(self.generator(noise, training=False)["output"])
+    def _adapt_augmentation(self, logits_on_real):
+        """Moves the probability until D puts the aimed share more of real images over 0 than under it.
+
+        Karras et al., "Training generative adversarial networks with limited data" (2020), section 3, r_t.
+        """
+        excess = tf.reduce_mean(tf.sign(logits_on_real)) - self._options.adaptive_augmentation_target
+        change = tf.sign(excess) * self._options.batch_size / _ADAPTATION_IMAGES
+        probability = self._augmentation_probability
+        probability.assign(tf.clip_by_value(probability + change, 0.0, 1.0))
+
+    def _accuracies(self, on_real, on_generated):
+        if self.loss.is_critic:  # right about an image is what puts it on the right side of the middle
+            logits = on_real["logits"], on_generated["logits"]
+            middle = sum(tf.reduce_mean(values) for values in logits) / 2
+            right = logits[0] > middle, logits[1] <= middle
+        else:
+            right = spec.is_real(on_real["predictions"]), ~spec.is_real(on_generated["predictions"])
+        on_real, on_generated = (tf.reduce_mean(tf.cast(values, tf.float32)) for values in right)
+        return {"d_accuracy_on_generated": on_generated, "d_accuracy_on_real": on_real}
 
     def variables(self):
         """Returns {name: variable}: everything that a training step reads or writes."""
@@ -107,43 +218,21 @@ class Trainer:
                 "discriminator": self.discriminator.variables,
                 "generator_optimizer": self._generator_optimizer.variables,
                 "discriminator_optimizer": self._discriminator_optimizer.variables,
+                **self._averages.variables(),
+                "augmentation": [self._augmentation_probability],
+                "calibration": self._battle_pair.calibration,
             }
         )
         known = {id(variable) for variable in named.values()}
-        # What else the traced step touches, such as the state of a random generator that no layer owns.
-        others = [
-            variable for variable in export_model.captured_variables(self._step.graph) if id(variable) not in known
-        ]
-        return named | {f"other/{i:03}": variable for i, variable in enumerate(others)}
+        # What else the traced steps touch, such as the state of a random generator that no layer owns.
+        touched = [v for step in self._steps.values() for v in export_model.captured_variables(step.graph)]
+        others = {id(variable): variable for variable in touched if id(variable) not in known}
+        return named | {f"other/{i:03}": variable for i, variable in enumerate(others.values())}
 
     def unrepeatable_ops(self):
         """Returns random operations whose state TensorFlow keeps to itself, so that no save can hold it."""
-        graph = self._step.graph.as_graph_def()
-        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        graphs = [step.graph.as_graph_def() for step in self._steps.values()]
+        nodes = [node for graph in graphs for node in graph.node]
+        nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
         stateful = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial", "PyFunc", "EagerPyFunc")
         return sorted({node.op for node in nodes if node.op.startswith(stateful)})
-
-
-def _fraction(booleans):
-    return tf.reduce_mean(tf.cast(booleans, tf.float32))
-
-
-def make_optimizer(options):
-    """Returns a new Keras optimizer; TF1's names (AdamOptimizer, GradientDescentOptimizer) work as well."""
-    name = options.optimizer.removesuffix("Optimizer")
-    name = {"GradientDescent": "SGD", "RMSProp": "RMSprop"}.get(name, name)
-    optimizer_class = getattr(keras.optimizers, name, None)
-    if not inspect.isclass(optimizer_class) or name not in _optimizer_names():
-        raise InputError(
-            f"--optimizer={options.optimizer}: no such optimizer; there are: {', '.join(_optimizer_names())}"
-        )
-    settings = {"learning_rate": options.base_learning_rate}
-    if "beta_1" in inspect.signature(optimizer_class).parameters:
-        settings["beta_1"] = options.adam_beta1
-    return optimizer_class(**settings)
-
-
-def _optimizer_names():
-    optimizers = vars(keras.optimizers)
-    wrappers = ("Optimizer", "LossScaleOptimizer", "Muon", "MultiOptimizer", "OptimizerMap")
-    return sorted(name for name, value in optimizers.items() if inspect.isclass(value) and name not in wrappers)

@@ -41,6 +41,8 @@ class TrainingLog:
         self._bar = tqdm.tqdm(total=last_step, initial=first_step, unit=" steps", dynamic_ncols=True, disable=None)
         self._step_time = time.perf_counter()
         self._line_time = 0.0
+        self._variety = ""
+        self._collapsed = False
 
     def __enter__(self):
         return self
@@ -77,7 +79,7 @@ class TrainingLog:
             line += f" | D accuracy on G: {on_generated:.2f} | D accuracy on real: {on_real:.2f}"
             self._bar.set_postfix_str(
                 f"G {metrics['g_loss']:.3f}, D {metrics['d_loss']:.3f}, "
-                f"D right on G {on_generated:.0%}, on real {on_real:.0%}",
+                f"D right on G {on_generated:.0%}, on real {on_real:.0%}, {self._variety}",
                 refresh=False,
             )
             self._write_scalars(
@@ -88,6 +90,23 @@ class TrainingLog:
         if tenth and self._bar.disable and now - self._line_time >= _SECONDS_BETWEEN_LINES:
             print(line, flush=True)
             self._line_time = now
+
+    def quality(self, look):
+        """Reports a `sample_quality.Look`, and warns where G has just collapsed."""
+        numbers = {"variety": look.variety, "kid": look.kid, "frechet": look.frechet}
+        numbers = {name: value for name, value in numbers.items() if value is not None}
+        self._write_scalars(look.step, {**numbers, "collapsed": float(look.collapsed)})
+        self._file.write(
+            f"quality step {look.step} | " + " | ".join(f"{n}: {v:.4f}" for n, v in numbers.items()) + "\n"
+        )
+        self._variety = f"variety {look.variety:.0%}" + (" COLLAPSED" if look.collapsed else "")
+        if look.collapsed and not self._collapsed:
+            self.say(
+                f"warning: step {look.step}: the generated images differ from each other only {look.variety:.0%} as "
+                "much as real ones: G has collapsed to few images, and seldom comes back. Another --seed, a smaller "
+                "--discriminator_rate_factor, --gradient_penalties or --augmentations may help"
+            )
+        self._collapsed = look.collapsed
 
     def _write_scalars(self, step, values):
         with self._events.as_default(step):

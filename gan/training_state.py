@@ -30,6 +30,7 @@ _OWN_FILES = (
     "eval",
     "images",
     "train.log",
+    "quality.json",
     "events.out.tfevents.*",
 )
 _MOVING = ".moving"  # in `previous/N/` until everything has arrived there

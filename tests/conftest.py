@@ -21,6 +21,13 @@ def command():
     return run
 
 
+def sample_options(**settings):
+    """Returns the `TrainOptions` of the sample models, which train in milliseconds."""
+    from gan import presets, train
+
+    return train.TrainOptions(**{**presets.Sample.settings(), **settings})
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A run of 6 steps of the sample models on the embedded digits: (train_dir, image_dir)."""
@@ -28,7 +35,7 @@ def tiny_run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("tiny")
     train.train(
-        train.TrainOptions(
+        sample_options(
             train_dir=str(folder / "run"),
             image_dir=str(folder / "pictures"),
             max_steps=6,

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import record_files
+from conftest import sample_options
 from PIL import Image
 
 from gan import eval as gan_eval
@@ -20,6 +21,7 @@ LINE = re.compile(
 
 
 def evaluate(run, **settings):
+    settings = {"num_generate": 0, **settings}  # without the comparison, which takes seconds
     return gan_eval.evaluate(gan_eval.EvalOptions(train_dir=str(run), **settings))
 
 
@@ -40,12 +42,29 @@ def test_the_numbers_do_not_depend_on_the_batch_size(tiny_run):
     assert evaluate(tiny_run[0], seed=1) != large
 
 
+def test_samples_are_compared_with_real_images(tiny_run, capsys):
+    result = evaluate(tiny_run[0], num_generate=100)
+    assert result["feature_network"] == "digits"
+    measured = result["metrics"]
+    assert {"kid", "frechet_distance", "precision", "coverage", "memorisation_distance", "variety"} <= set(measured)
+    for name, estimate in measured.items():
+        assert estimate["low"] <= estimate["value"] <= estimate["high"], name
+    assert measured["kid"]["low"] > 0.1  # after six steps
+    assert measured["two_sample_accuracy"]["value"] > 0.9
+    assert re.search(r"  kid +\d\.\d+ \(\d\.\d+ to \d\.\d+\)", capsys.readouterr().out)
+
+
+def test_few_images_are_not_compared_and_that_is_said(tiny_run, capsys):
+    assert "metrics" not in evaluate(tiny_run[0], num_generate=39)
+    assert "39 images are too few for a comparison: at least 40 are needed" in capsys.readouterr().out
+
+
 def run_of_one_step(tmp_path, discriminator, **settings):
     """Trains on 64 bright images of 2x2 with a rate so small that nothing changes, and returns the run's folder."""
     folder = tmp_path / "run"
     settings |= {"image_height": 2, "image_width": 2, "base_learning_rate": 1e-9, "batch_size": 64, "max_steps": 1}
     settings |= {"train_dir": str(folder), "train_data_pattern": pixels_file(tmp_path / "t", [255] * 64)}
-    train.train(train.TrainOptions(discriminator_model=discriminator, **settings))
+    train.train(sample_options(discriminator_model=discriminator, **settings))
     return folder
 
 
@@ -115,12 +134,12 @@ def test_another_model_or_size_than_the_run_has_is_refused(tiny_run, tmp_path, r
 def test_a_run_on_other_images_needs_a_pattern(tmp_path, random_pixels):
     file = record_files.write_images(tmp_path / "f", random_pixels(64, 12))
     size = {"image_height": 2, "image_width": 2, "image_channels": 3}
-    options = train.TrainOptions(
+    options = sample_options(
         train_dir=str(tmp_path / "run"), image_dir=str(tmp_path), max_steps=1, train_data_pattern=file, **size
     )
     train.train(options)
     assert evaluate(tmp_path / "run", eval_data_pattern=file)["images"] == 64
-    with pytest.raises(InputError, match="trained on files with images of 2x2x3: give --eval_data_pattern"):
+    with pytest.raises(InputError, match="trained on files: give --eval_data_pattern"):
         evaluate(tmp_path / "run")
 
 
@@ -128,7 +147,7 @@ def test_a_run_on_other_images_needs_a_pattern(tmp_path, random_pixels):
 def test_watching_evaluates_each_new_save(tmp_path):
     def go_on(steps):
         folder = str(tmp_path / "run")
-        train.train(train.TrainOptions(train_dir=folder, image_dir=str(tmp_path), max_steps=steps, batch_size=8))
+        train.train(sample_options(train_dir=folder, image_dir=str(tmp_path), max_steps=steps, batch_size=8))
 
     line = [sys.executable, "-m", "gan.eval", f"--train_dir={tmp_path}/run", "--norun_once", "--sleep_secs=0.2"]
     watcher = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from gan import export_model, model_builder, spec, storage
+from gan import battle_pair, export_model, model_builder, spec, storage
 from gan.errors import RunError
 
 PAIRS = [
@@ -43,6 +43,10 @@ np.savez(out_file, made=made, p=beliefs, one=one)
 """
 
 
+def pair(generator, discriminator):
+    return battle_pair.BattlePair(generator, discriminator, calibrated=False)
+
+
 @pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: pair[0].split(".")[-1])
 def exported(request, tmp_path_factory):
     """(folder, generator, discriminator), with batch statistics that are not the initial ones."""
@@ -52,7 +56,7 @@ def exported(request, tmp_path_factory):
         if "moving" in variable.name:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
     folder = storage.path(str(tmp_path_factory.mktemp("export")))
-    export_model.Exporter(generator, discriminator, CONTEST, {"seed": 3}).write(folder, 12)
+    export_model.Exporter(pair(generator, discriminator), CONTEST, {"seed": 3}).write(folder, 12)
     return folder, generator, discriminator
 
 
@@ -121,7 +125,7 @@ def test_submission_json_vouches_for_the_files(exported):
 def test_a_second_export_follows_the_weights(tmp_path):
     generator, discriminator = model_builder.build_pair("SampleGenerator", "SampleDiscriminator", CONTEST, 4, 0)
     folder = storage.path("ram://second_export")
-    exporter = export_model.Exporter(generator, discriminator, CONTEST, {})
+    exporter = export_model.Exporter(pair(generator, discriminator), CONTEST, {})
     exporter.write(folder, 1)
     for variable in generator.variables:
         variable.assign(variable * 0)
@@ -140,5 +144,5 @@ def test_weights_that_are_no_numbers_are_not_exported(tmp_path):
     generator.variables[0].assign(generator.variables[0] * np.nan)
     folder = storage.path(str(tmp_path / "run"))
     with pytest.raises(RunError, match="step 5: a weight is not a finite number"):
-        export_model.Exporter(generator, discriminator, CONTEST, {}).write(folder, 5)
+        export_model.Exporter(pair(generator, discriminator), CONTEST, {}).write(folder, 5)
     assert not folder.exists()

@@ -5,7 +5,7 @@ import re
 import shlex
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, sample_options
 
 import gan.battle
 import gan.check_submission
@@ -67,7 +67,7 @@ def test_the_models_and_losses_of_the_example_work(tmp_path, monkeypatch):
     (tmp_path / "readme_models.py").write_text("\n".join(line[3:] for line in code.split("\n")))
     monkeypatch.syspath_prepend(tmp_path)
     gan.train.train(
-        gan.train.TrainOptions(
+        sample_options(
             train_dir=str(tmp_path / "run"),
             image_dir=str(tmp_path / "out"),
             generator_model="readme_models.MyGenerator",

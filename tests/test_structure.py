@@ -8,9 +8,9 @@ from conftest import ROOT
 
 GROUND = {
     *("errors", "spec", "seeds", "random_noise_generator", "storage", "flags", "pictures", "records", "digits"),
-    *("class_lookup", "metrics"),
+    *("class_lookup", "feature_networks", "memorisation", "metrics"),
 }
-STUDIO_COMMANDS = {"train", "eval"}
+STUDIO_COMMANDS = {"train", "eval", "train_features"}
 ARENA_COMMANDS = {
     *("generate_and_discriminate", "linear_interpolation", "check_submission", "battle", "tournament", "referee"),
     "replay",

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import record_files
-from conftest import ROOT
+from conftest import ROOT, sample_options
 from PIL import Image
 
 from gan import pictures, storage, train, trainer, training_state
@@ -24,7 +24,7 @@ STEP_LINE = re.compile(
 
 def options(folder, **settings):
     defaults = {"batch_size": 16, "max_steps": 3, "image_dir": str(folder / "pictures"), "save_secs": 0.0}
-    return train.TrainOptions(train_dir=str(folder / "run"), **{**defaults, **settings})
+    return sample_options(train_dir=str(folder / "run"), **{**defaults, **settings})
 
 
 def weights(folder, step):
@@ -342,7 +342,7 @@ def test_gradients_are_clipped_by_their_common_norm(tmp_path):
         networks = trainer.Trainer(settings, (28, 28, 1))
         before = [variable.numpy() for variable in networks.discriminator.trainable_variables]
         rng = np.random.default_rng(0)
-        networks.step(rng.random((16, 784), np.float32), rng.random((16, 100), np.float32), 1.0)
+        networks.step(0, rng.random((16, 784), np.float32), rng.random((16, 100), np.float32), 1.0)
         after = [variable.numpy() for variable in networks.discriminator.trainable_variables]
         lengths[clip] = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before, strict=True)))
     assert lengths[0.25] == pytest.approx(0.25, rel=1e-3)
@@ -372,8 +372,8 @@ def test_a_run_may_live_on_a_remote_file_system():
     folder = storage.path("ram://remote_run")
     settings = {"train_dir": "ram://remote_run/run", "image_dir": "ram://remote_run/pictures", "batch_size": 8}
     for steps in (2, 3):
-        train.train(train.TrainOptions(max_steps=steps, save_secs=0.0, **settings))
-    train.train(train.TrainOptions(max_steps=1, start_new_model=True, **settings))
+        train.train(sample_options(max_steps=steps, save_secs=0.0, **settings))
+    train.train(sample_options(max_steps=1, start_new_model=True, **settings))
     assert (folder / "run" / "checkpoint").read_text().startswith('model_checkpoint_path: "model.ckpt-1"')
     assert (folder / "pictures" / "training.gif").exists()
 
@@ -391,7 +391,7 @@ def test_dry_run_prints_everything_and_writes_nothing(command, tmp_path):
 
 def test_the_command_explains_mistakes_without_a_traceback(command, tmp_path):
     for flag, words in (
-        ("--generator_model=DCGAN", "no such class; gan.models has: DCGANDiscriminator, DCGANGenerator"),
+        ("--generator_model=DCGAN", "DCGAN4Discriminator, DCGAN4Generator, DCGANDiscriminator, DCGANGenerator"),
         ("--train_data_pattern=/no/such/file", "no file matches '/no/such/file'"),
     ):
         done = command("train", flag, f"--train_dir={tmp_path}/run", "--max_steps=1")

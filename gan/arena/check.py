@@ -12,7 +12,7 @@ import time
 import numpy as np
 from etils import epy
 
-from gan import metrics, random_noise_generator, seeds, spec
+from gan import memorisation, random_noise_generator, seeds, spec
 from gan.arena import rounds, rules
 from gan.errors import Fault
 
@@ -50,7 +50,7 @@ class Report:
     Attributes:
       findings: in the order of the check.
       samples: uint8 [SAMPLES, image_size], generated images; None where G does not work.
-      memorisation: a `metrics.Memorisation`, or None where there was no training set to compare with.
+      memorisation: a `memorisation.Memorisation`, or None where there was no training set to compare with.
     """
 
     findings: list = dataclasses.field(default_factory=list)
@@ -102,11 +102,11 @@ class Examples:
 
     @functools.cached_property
     def training_set(self):
-        """A `metrics.TrainingSet`, or None."""
+        """A `memorisation.TrainingSet`, or None."""
         if self._all_training is None or self._others is None:
             return None
         every = np.arange(len(self._all_training))
-        return metrics.TrainingSet(self._all_training.pixels.take(every), self.contest.image_shape)
+        return memorisation.TrainingSet(self._all_training.pixels.take(every), self.contest.image_shape)
 
     def training_images(self, indices):
         """Returns uint8 [N, image_size] of the training images at those places."""
@@ -344,7 +344,7 @@ def _check_memorisation(pixels, examples, report):
         text = "needs the training images and others: give --train_data_pattern and --validation_data_pattern"
         report.findings.append(Finding("generator: memorisation", SKIP, text))
         return
-    found = metrics.memorisation(examples.training_set, pixels, examples.other_neighbours)
+    found = memorisation.memorisation(examples.training_set, pixels, examples.other_neighbours)
     report.memorisation = found
     text = memorisation_sentence(found)
     fault = f"{text}: copies? A person will look at them" if found.flagged else None
@@ -352,7 +352,7 @@ def _check_memorisation(pixels, examples, report):
 
 
 def memorisation_sentence(found):
-    """Says what a `metrics.Memorisation` found."""
+    """Says what a `memorisation.Memorisation` found."""
     return (
         f"{int(found.close.sum())} of {len(found.close)} images are nearer to a training image than 99 % of other real "
         f"images are (distance under {found.thresholds[0]:.2f})"

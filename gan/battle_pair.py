@@ -1,0 +1,70 @@
+"""The pair of networks that battles, in inference mode: what pictures, evaluation and export show of a run."""
+
+import keras
+import numpy as np
+
+from gan import calibration, spec, training_state
+
+
+class BattlePair:
+    """A second pair of networks beside the trained ones: averages or copies of them, in float32.
+
+    Args:
+      generator, discriminator: built like the trained ones.
+      calibrated: whether p is fitted on held-out images.
+    """
+
+    def __init__(self, generator, discriminator, calibrated):
+        self.generator = generator
+        self.discriminator = discriminator
+        self.calibration = []
+        if calibrated:
+            self.calibration = [
+                keras.Variable(value, trainable=False, name=name) for name, value in (("scale", 1.0), ("bias", 0.0))
+            ]
+
+    def generate(self, noise):
+        """Returns images, float32 [N, height * width * channels] in [0, 1], of noise [N, latent_size]."""
+        return self.generator(noise, training=False)["output"]
+
+    def discriminate(self, images):
+        """Returns {"logits", "predictions"}, [N, 1] each, with the fitted p where there is one."""
+        outputs = self.discriminator(images, training=False)
+        if not self.calibration:
+            return outputs
+        scale, bias = self.calibration
+        logits = scale * outputs["logits"] + bias
+        return {"logits": logits, "predictions": keras.ops.sigmoid(logits)}
+
+    def calibrate(self, held_out, noise):
+        """Fits p on real images that were held out of training and on as many generated ones.
+
+        Args:
+          held_out: float32 [N, height * width * channels].
+          noise: float32 [N, latent_size].
+
+        Returns:
+          The `calibration.Calibration`.
+        """
+        generated = spec.from_8bit(spec.to_8bit(np.asarray(self.generate(noise))))  # as D meets them in a battle
+        logits = [self.discriminator(images, training=False)["logits"] for images in (held_out, generated)]
+        fitted = calibration.fit(*logits)
+        for variable, value in zip(self.calibration, (fitted.scale, fitted.bias), strict=True):
+            variable.assign(value)
+        return fitted
+
+    def restore(self, arrays):
+        """Takes its weights from what a run has saved.
+
+        Args:
+          arrays: {name: array} of a resume file.
+
+        Raises:
+          InputError: the model's code has changed since.
+        """
+        owners = {"calibration": self.calibration}
+        for name, model in (("generator", self.generator), ("discriminator", self.discriminator)):
+            average = f"{name}_average"
+            owners[average if any(saved.startswith(f"{average}/") for saved in arrays) else name] = model.variables
+        own = {name: array for name, array in arrays.items() if name.split("/")[0] in owners}
+        training_state.assign(training_state.name_variables(owners), own)

@@ -1,0 +1,128 @@
+"""Tested combinations of `gan.train`'s flags: `--preset=NAME` sets them, and any flag beside it overrides.
+
+Add a class here, or name one of a module of your own by dotted path. A preset inherits what it does not set itself.
+
+What to expect is said of faces of 50x50 and 2 cores of a small server. The README's table has all numbers;
+`benchmarks/zoo.py` makes it.
+"""
+
+import sys
+
+from gan import class_lookup
+
+
+class Preset:
+    """Base of all presets: a public attribute is the value of the flag of that name."""
+
+    @classmethod
+    def settings(cls):
+        """Returns {flag: value}."""
+        names = (name for name in dir(cls) if not name.startswith("_") and name != "settings")
+        return {name: getattr(cls, name) for name in names}
+
+
+class Default(Preset):
+    """The flags' own defaults."""
+
+
+class Sample(Preset):
+    """Dense layers alone: the models that every team of the first contest started from."""
+
+    generator_model = "SampleGenerator"
+    discriminator_model = "SampleDiscriminator"
+    feature_size = 64
+    label_loss = "CrossEntropyLoss"
+    gradient_penalties = ""
+    gradient_penalty_weight = 1.0
+    gradient_penalty_interval = 1
+    horizontal_flip = False
+    augmentations = ""
+    augmentation_probability = 1.0
+    adaptive_augmentation_target = None
+    average_half_life = 0
+    average_discriminator = False
+    held_out_images = 0
+    batch_size = 128
+    optimizer = "AdamOptimizer"
+    base_learning_rate = 0.0002
+    discriminator_rate_factor = 1.0
+    adam_beta1 = 0.5
+    adam_beta2 = 0.999
+    clip_gradient_norm = 1.0
+
+
+class DCGAN(Sample):
+    """Radford et al. 2015 with 4x4 kernels: the frozen baseline. No average, no augmentation, no fitted p."""
+
+    generator_model = "DCGAN4Generator"
+    discriminator_model = "DCGAN4Discriminator"
+    clip_gradient_norm = 0.0
+
+
+class SNGAN(DCGAN):
+    """Miyato et al. 2018: residual blocks, spectral normalisation in D, hinge loss."""
+
+    generator_model = "SNGANGenerator"
+    discriminator_model = "SNGANDiscriminator"
+    feature_size = 32
+    label_loss = "HingeLoss"
+    batch_size = 64
+    adam_beta1 = 0.0
+    adam_beta2 = 0.9
+    average_half_life = 20000
+    held_out_images = 500
+
+
+class WGANGP(DCGAN):
+    """Gulrajani et al. 2017: a critic without normalisation, whose gradient is held to length 1."""
+
+    discriminator_model = "PlainDiscriminator"
+    label_loss = "WassersteinLoss"
+    gradient_penalties = "WassersteinPenalty"
+    gradient_penalty_weight = 10.0
+    batch_size = 64
+    adam_beta1 = 0.0
+    adam_beta2 = 0.9
+    average_half_life = 20000
+    held_out_images = 500
+
+
+class R3GAN(DCGAN):
+    """Huang et al. 2024: relativistic pairs, both zero-centred penalties, residual blocks without normalisation."""
+
+    generator_model = "R3GANGenerator"
+    discriminator_model = "R3GANDiscriminator"
+    feature_size = 32
+    label_loss = "RelativisticLoss"
+    gradient_penalties = "R1Penalty,R2Penalty"
+    gradient_penalty_weight = 0.5
+    gradient_penalty_interval = 4
+    batch_size = 64
+    adam_beta1 = 0.0
+    adam_beta2 = 0.99
+    average_half_life = 20000
+    held_out_images = 500
+
+
+class Conditional(DCGAN):
+    """`dcgan` that is told the class of each image (`--use_mnist`, the embedded digits): Miyato & Koyama 2018."""
+
+    generator_model = "ConditionalDCGANGenerator"
+    discriminator_model = "ConditionalDCGANDiscriminator"
+
+
+def find(name):
+    """Returns the preset class.
+
+    Args:
+      name: "dcgan", a class of this module in any case, or "my_presets.Mine".
+
+    Raises:
+      InputError: there is none.
+    """
+    return class_lookup.find(own_names().get(name.lower(), name), __name__, Preset, "preset")
+
+
+def own_names():
+    """Returns {name for the flag: class name} of the presets here."""
+    return {name.lower(): name for name in class_lookup.names_in(sys.modules[__name__], Preset)}

@@ -1,0 +1,90 @@
+"""Follows how good and how varied a run's generated images are, while it trains.
+
+A generator that collapses makes few images again and again. Its losses look well all the while, so the images are
+compared with each other: their mean distance in features, divided by that of real images.
+"""
+
+import dataclasses
+
+import numpy as np
+from etils import epy
+
+from gan import random_noise_generator, seeds, spec, storage
+
+with epy.lazy_imports():
+    from gan import feature_networks, metrics
+
+NUM_VARIETY = 64  # generated images that are compared with each other at each picture
+NUM_MEASURED = 1000  # real and generated images at each export
+COLLAPSED = 0.4  # of the variety of real images; trained generators that have not collapsed reach over 0.8
+_GRACE = 3  # looks in a row that are below it before a run is warned: the first images of all runs are alike
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What was seen at one step.
+
+    Attributes:
+      step: the training step.
+      variety: mean pairwise feature distance of generated images over that of real ones; 1 is as it should be.
+      collapsed: whether it has been too small for some time.
+      kid, frechet: distances to real images, see `gan.metrics`; None between exports.
+    """
+
+    step: int
+    variety: float
+    collapsed: bool
+    kid: float | None = None
+    frechet: float | None = None
+
+
+class SampleQuality:
+    """Looks at the generated images of a run and keeps what it saw in `train_dir/quality.json`.
+
+    Args:
+      data: the training `Records`.
+      latent_size: numbers in a latent vector.
+      seed: the master seed.
+      file: where the looks are kept; those of steps after `first_step` are dropped.
+      first_step: where this session begins.
+    """
+
+    def __init__(self, data, latent_size, seed, file, first_step):
+        self._shape = data.shape
+        self._network = feature_networks.load(feature_networks.choose(data.shape))
+        rows = seeds.generator(seed, "quality").permutation(len(data))[:NUM_MEASURED]
+        self._real = self._network.features(data.pixels.take(rows), data.shape)
+        rng = seeds.generator(seed, "quality noise")
+        self._noise = random_noise_generator.generate_noise(NUM_MEASURED, latent_size, rng)
+        self._file = file
+        kept = storage.read_json(file)["looks"] if file.exists() else []
+        self._looks = {look["step"]: Look(**look) for look in kept if look["step"] <= first_step}
+
+    def look(self, step, generate, closely=False):
+        """Looks at the images of a step.
+
+        Args:
+          step: the step.
+          generate: turns noise into images [N, height * width * channels].
+          closely: measure `kid` and `frechet` as well.
+
+        Returns:
+          The `Look`.
+        """
+        noise = self._noise if closely else self._noise[:NUM_VARIETY]
+        features = self._network.features(spec.to_8bit(np.asarray(generate(noise))), self._shape)
+        variety = metrics.variety(self._real, features)
+        before = [look.variety for look in self._looks.values() if look.step < step]
+        newest = [*before, variety][-_GRACE:]
+        collapsed = len(newest) == _GRACE and max(newest) < COLLAPSED
+        found = Look(step, variety, collapsed)
+        if closely:
+            kid, frechet = metrics.kid(self._real, features), metrics.frechet_distance(self._real, features)
+            found = dataclasses.replace(found, kid=kid, frechet=frechet)
+        self._looks[step] = found
+        return found
+
+    def write(self):
+        """Writes the file anew."""
+        facts = {"network": self._network.name, "looks": [dataclasses.asdict(look) for look in self._looks.values()]}
+        storage.write_json(self._file, facts)

@@ -1,0 +1,85 @@
+import dataclasses
+
+import pytest
+
+from gan import flags, presets, train
+from gan.errors import InputError
+
+NAMES = sorted(presets.own_names())
+OPTIONS = {field.name: field for field in dataclasses.fields(train.TrainOptions)}
+
+
+def parse(*line):
+    return flags.parse(train.TrainOptions, ["train", *line])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_sets_flags_that_exist_to_values_that_are_allowed(name):
+    settings = presets.find(name).settings()
+    options = parse(f"--preset={name}")
+    assert {flag: getattr(options, flag) for flag in settings} == settings
+    assert options.preset == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_tells_what_to_expect(name):
+    text = presets.find(name).__doc__
+    assert "--preset=" + name in text, "the command"
+    assert "KID" in text, "the expected numbers"
+    assert "images per second" in text or "minutes" in text, "the time"
+
+
+def test_a_flag_overrides_the_preset():
+    options = parse("--preset=dcgan", "--batch_size=16")
+    assert options.batch_size == 16
+    assert options.generator_model == presets.DCGAN.generator_model
+
+
+def test_a_flag_that_repeats_the_default_overrides_as_well():
+    default = OPTIONS["batch_size"].default
+    assert presets.Sample.batch_size != default
+    assert parse("--preset=sample", f"--batch_size={default}").batch_size == default
+
+
+def test_the_default_preset_is_what_the_flags_say():
+    assert parse() == train.TrainOptions()
+
+
+def test_the_frozen_baseline():
+    """It is what others are measured by, so it never changes."""
+    frozen = {
+        "generator_model": "DCGAN4Generator",
+        "discriminator_model": "DCGAN4Discriminator",
+        "feature_size": 64,
+        "label_loss": "CrossEntropyLoss",
+        "batch_size": 128,
+        "optimizer": "AdamOptimizer",
+        "base_learning_rate": 0.0002,
+        "adam_beta1": 0.5,
+        "clip_gradient_norm": 0.0,
+        "average_half_life": 0,
+        "augmentations": "",
+        "gradient_penalties": "",
+        "horizontal_flip": False,
+        "held_out_images": 0,
+    }
+    settings = presets.find("dcgan").settings()
+    assert {name: settings[name] for name in frozen} == frozen
+
+
+def test_a_wrong_preset_lists_the_right_ones():
+    with pytest.raises(InputError, match=r"--preset=nope: no such class; gan.presets has: .*DCGAN, .*Sample"):
+        parse("--preset=nope")
+
+
+def test_a_preset_of_ones_own_may_not_set_what_is_no_flag(tmp_path, monkeypatch):
+    (tmp_path / "my_presets.py").write_text(
+        "from gan import presets\nclass Mine(presets.Sample):\n    feature_size = 8\n"
+        "class Wrong(presets.Sample):\n    batchsize = 8\nclass Text(presets.Sample):\n    batch_size = '8'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert parse("--preset=my_presets.Mine").feature_size == 8
+    with pytest.raises(InputError, match="the preset sets batchsize, which is no flag"):
+        parse("--preset=my_presets.Wrong")
+    with pytest.raises(InputError, match="the preset sets batch_size to '8', which is no int"):
+        parse("--preset=my_presets.Text")
