@@ -33,6 +33,7 @@ setup(
         "scipy>=1.14,<1.18",
         "statsmodels>=0.14.5,<0.16",
         "tensorboard>=2.20,<2.22",
+        "threadpoolctl>=3.5,<4",
         "tqdm>=4.66,<5",
     ],
     extras_require={

@@ -347,7 +347,7 @@ class Zoo:
 
     def field(self):
         """Returns the presets of the league: those to work on and those that were trained before."""
-        trained = {value["presets"][0] for value in self.results.of_kind("train").values()}
+        trained = {name for value in self.results.of_kind("train").values() for name in value["presets"]}
         others = [name for name in presets.own_names() if name in trained and name not in self.chosen]
         return sorted([*self.chosen, *others])
 
@@ -387,7 +387,8 @@ class Zoo:
         contest = arena_options.ImagesOptions()
         terms = rounds.Terms(spec.ContestSpec(*self.shape), contest.num_generate, contest.num_reals)
         found = len(self.judge.data["validation"])
-        return max(count for count in range(MOST_BATTLE_ROUNDS + 1) if match.reals_needed(count, terms) <= found)
+        possible = [count for count in range(1, MOST_BATTLE_ROUNDS + 1) if match.reals_needed(count, terms) <= found]
+        return max(possible, default=1)
 
     def forget(self, preset):
         """Drops everything about a preset; its runs are moved aside."""
@@ -929,7 +930,7 @@ class Tables:
         trial = "" if scale == 1 else f" **A trial: a minute has {60 * scale:g} seconds.**"
         return (
             f"**{self._data.capitalize()}**{split} after {MINUTES} minutes of training, that is, after {60 * MINUTES} "
-            f"times the images per second, which were measured first.{trial} KID (times 1000) and Fréchet distance are "
+            f"times the images per second, which were measured first.{trial} KID and Fréchet distance are "
             f"those of {settings['num_generated']:,} generated images in the features of `gan.feature_networks`, lower "
             "is better; ratings are Elo points of a league of all, 400 more are odds of 10 to 1 on an image; intervals "
             f"are of 95 %. Made {self._origin()} by\n"
@@ -943,7 +944,17 @@ class Tables:
         return f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))} on {'; '.join(machines)}"
 
     def _presets(self):
-        titles = ("preset", "parameters G / D", "images/s", "KID", "Fréchet", "rating of G", "of D", "check", "images")
+        titles = (
+            "preset",
+            "parameters G / D",
+            "images/s",
+            "KID x 1000",
+            "Fréchet",
+            "rating of G",
+            "of D",
+            "check",
+            "images",
+        )
         names = sorted(self._measured, key=lambda name: kid_of(self._measured[name].get((0, MINUTES))))
         reference = self._results.get("reference", "reals")
         # Of few images the Fréchet distance is larger, so that of the validation images says nothing here.
@@ -972,7 +983,7 @@ class Tables:
         shown = {name: of for name, of in cells.items() if len(of) > 1}
         every = sorted(set().union(*shown.values()))
         rows = [[str(minutes), *(of.get(minutes, "-") for of in shown.values())] for minutes in every]
-        return table(("minutes", *(f"KID of {name}" for name in shown)), rows)
+        return table(("minutes", *(f"KID x 1000 of {name}" for name in shown)), rows)
 
     def _cells_over_time(self, name):
         """Returns {minutes: KID as text} of the run with seed 0; what was looked at in between has no interval."""
@@ -991,7 +1002,7 @@ class Tables:
         shown = {name: points for name, points in first.items() if len(points) > 1}
         every = sorted(set().union(*shown.values()))
         rows = [
-            [f"KID of {name}", *(kid_text(points.get(seed)) for seed in every), spread_text(points.values())]
+            [f"KID x 1000 of {name}", *(kid_text(points.get(seed)) for seed in every), spread_text(points.values())]
             for name, points in shown.items()
         ]
         return table((f"{MINUTES} minutes", *(f"seed {seed}" for seed in every), "mean ± deviation"), rows)
@@ -1041,10 +1052,10 @@ def spread_text(measured):
 
 def goal_text(value):
     preset, target = value["presets"]
-    words = f"the KID that {target} has after {value['target_minutes']} minutes"
+    wanted = f"the KID that {target} has after {value['target_minutes']}"
     if value["minutes"] is None:
-        return f"{preset} has not reached {words} after {value['kids'][-1][0]}."
-    return f"{preset} has reached {words} after {value['minutes']}."
+        return f"After {value['kids'][-1][0]} minutes, {preset} has not reached {wanted}."
+    return f"After {value['minutes']} minutes, {preset} has reached {wanted}."
 
 
 def table(titles, rows):

@@ -16,6 +16,7 @@ OPTIONS = {
     "tournament": "TournamentOptions",
     "referee": "RefereeOptions",
     "replay": "ReplayOptions",
+    "train_features": "TrainFeaturesOptions",
 }
 
 

@@ -7,6 +7,9 @@ and name it in `--augmentations`.
 
 import tensorflow as tf
 
+from gan import class_lookup
+from gan.errors import InputError
+
 
 class BaseAugmentation:
     """Base of all augmentations."""
@@ -74,9 +77,14 @@ class Pipeline:
     Args:
       augmentations: `BaseAugmentation`s.
       image_shape: (height, width, channels).
+
+    Raises:
+      InputError: one of them breaks its contract.
     """
 
     def __init__(self, augmentations, image_shape):
+        for augmentation in augmentations:
+            _check(augmentation, tf.fill([4, *image_shape], 0.25))
         self._augmentations = augmentations
         self._image_shape = image_shape
 
@@ -95,6 +103,19 @@ class Pipeline:
             chosen = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], choice) < probability
             images = tf.where(chosen, augmentation.augment(images, change), images)
         return tf.reshape(images, tf.shape(flat))
+
+
+def _check(augmentation, images):
+    """Raises InputError where G could not learn through an augmentation."""
+    name = f"{type(augmentation).__name__}.augment"
+    with class_lookup.blaming(name), tf.GradientTape() as tape:
+        tape.watch(images)
+        changed = augmentation.augment(images, tf.constant([0, 1]))
+    found = f"{changed.dtype.name} {list(changed.shape)}" if tf.is_tensor(changed) else repr(changed)
+    if not tf.is_tensor(changed) or changed.shape != images.shape or changed.dtype != images.dtype:
+        raise InputError(f"{name} returned {found}; expected float32 {list(images.shape)}, as it got")
+    if tape.gradient(changed, images) is None:
+        raise InputError(f"{name} cannot be differentiated, so that G would learn nothing through it")
 
 
 def flip_half(flat, image_shape, seed):

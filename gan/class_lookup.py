@@ -40,7 +40,14 @@ def find(name, home, base, flag):
 
 def make_all(names, home, base, flag):
     """Returns an object of each class that comma-separated names name; see `find`."""
-    return [find(name.strip(), home, base, flag)() for name in names.split(",") if name.strip()]
+    classes = [find(name.strip(), home, base, flag) for name in names.split(",") if name.strip()]
+    return [make(found) for found in classes]
+
+
+def make(found):
+    """Returns an object of a class, which must need no arguments."""
+    with blaming(f"{found.__name__}()"):
+        return found()
 
 
 def names_in(module, base):

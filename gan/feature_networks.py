@@ -7,6 +7,7 @@ files' hashes stand here; `gan.train_features` made them. `gan/feature_weights/R
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
 
 import numpy as np
@@ -194,7 +195,7 @@ class _Inception(FeatureNetwork):
         try:
             self._model = keras.applications.InceptionV3(include_top=False, pooling="avg", weights="imagenet")
         except Exception as error:  # noqa: BLE001 - Keras raises bare ones where a download fails
-            folder = pathlib.Path(keras.config.keras_home()) / "models"
+            folder = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
             raise InputError(
                 f"the weights of InceptionV3 could not be downloaded ({type(error).__name__}): put {_INCEPTION_FILE}, "
                 f"from Keras's releases, into {folder}, or use the network 'digits' or 'faces', which are shipped"

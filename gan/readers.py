@@ -127,7 +127,10 @@ def read(options, patterns, split):
     """
     if not patterns:
         if options.reader or options.image_shape not in (None, digits.SHAPE):
-            raise InputError("no file pattern means the embedded 28x28 digits; give the pattern of your files")
+            raise InputError(
+                "no file pattern means the embedded 28x28 digits; name your files by --train_data_pattern "
+                "(in gan.eval: --eval_data_pattern)"
+            )
         return digits.load(split)
     settings = {"num_readers": options.num_readers, "cache_mb": options.cache_mb}
     reader = _choose(options)

@@ -49,7 +49,8 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     gradient_penalty_weight: float = flag(1.0, "weight of the gradient penalties in D's loss", lower=0)
     gradient_penalty_interval: int = flag(1, "steps between gradient penalties, which are as much stronger", lower=1)
     horizontal_flip: bool | None = flag(
-        None, "mirror every other real image at random; default: yes, but not where images are 28x28 gray, as digits are"
+        None,
+        "mirror every other real image at random; default: yes, but not where images are 28x28 gray, as digits are",
     )
     augmentations: str = flag("", "changes to all images that D sees, from gan.augmentation or by dotted path")
     augmentation_probability: float = flag(1.0, "with which each augmentation changes an image", lower=0, upper=1)
@@ -360,6 +361,7 @@ class _Run:
             self._calibrate()
             self._exporter.write(self._folder.path, self._step, {"calibration": self._calibration})
             self._log.quality(self._quality.look(self._step, pair.generate, closely=True))
+            self._quality.write()
             if self._calibration:
                 self._log.say(
                     f"p was fitted on {self._held_out} held-out images and as many generated ones: D is right on "
@@ -390,8 +392,8 @@ class _Run:
         )
         if ops := self._networks.unrepeatable_ops():
             self._log.say(
-                f"warning: {', '.join(ops)} in the model draws random numbers that a resumed run cannot repeat; "
-                "use keras.random or a Keras layer"
+                f"warning: {', '.join(ops)} draws random numbers that a resumed run cannot repeat; in a model use "
+                "keras.random or a Keras layer, elsewhere tf.random.stateless_* with the seed that is given"
             )
         if self._step >= self._last_step:
             self._log.say("nothing left to train; raise --num_epochs or --max_steps to go on")

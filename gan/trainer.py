@@ -38,7 +38,9 @@ class Trainer:
     def __init__(self, options, image_shape, num_classes=0):
         self._options = options
         self.contest = spec.ContestSpec(*image_shape, options.latent_size)
-        self.loss = class_lookup.find(options.label_loss, "gan.losses", losses.BaseLoss, "label_loss")()
+        self.loss = class_lookup.make(
+            class_lookup.find(options.label_loss, "gan.losses", losses.BaseLoss, "label_loss")
+        )
         self._penalties = class_lookup.make_all(
             options.gradient_penalties, "gan.losses", losses.BasePenalty, "gradient_penalties"
         )
@@ -142,14 +144,16 @@ class Trainer:
                 shown_generated = self._shown(generated, shown_seeds[1])
                 on_real = d(shown_real, training=True, labels=labels)
                 on_generated = d(shown_generated, training=True, labels=made_labels)
-                d_loss = self._scalar(self.loss.discriminator_loss(on_real, on_generated)) + self._layer_penalty(d)
+                d_loss = _scalar(self.loss, self.loss.discriminator_loss(on_real, on_generated))
+                d_loss += self._layer_penalty(d)
                 if penalised:
                     d_loss += self._gradient_penalty(shown_real, shown_generated, penalty_seed)
             with g_tape.stop_recording():
                 self._update(self._discriminator_optimizer, d_tape, d_loss, d.trainable_variables)
 
             on_update = d(self._shown(generated, shown_seeds[2]), training=True, labels=made_labels)
-            g_loss = self._scalar(self.loss.generator_loss(on_real, on_update)) + self._layer_penalty(g)
+            g_loss = _scalar(self.loss, self.loss.generator_loss(on_real, on_update))
+            g_loss += self._layer_penalty(g)
         self._update(self._generator_optimizer, g_tape, g_loss, g.trainable_variables)
         self._averages.move(memory)
         if self._options.adaptive_augmentation_target is not None:
@@ -158,15 +162,6 @@ class Trainer:
 
     def _shown(self, images, seed):
         return self._augment(images, self._augmentation_probability.value, seed)
-
-    def _scalar(self, loss):
-        loss = tf.convert_to_tensor(loss)
-        if loss.shape.rank != 0:
-            name = type(self.loss).__name__
-            raise InputError(
-                f"{name} returned a loss of shape {loss.shape}, not a scalar: take its mean over the batch"
-            )
-        return loss
 
     def _layer_penalty(self, model):
         return self._options.regularization_penalty * sum(model.losses) if model.losses else 0.0
@@ -177,7 +172,7 @@ class Trainer:
         def critic(images):
             return self.discriminator(images, training=True)["logits"]
 
-        penalties = [self._scalar(p.calculate_penalty(critic, real, generated, seed)) for p in self._penalties]
+        penalties = [_scalar(p, p.calculate_penalty(critic, real, generated, seed)) for p in self._penalties]
         return self._options.gradient_penalty_weight * self._options.gradient_penalty_interval * sum(penalties)
 
     def _update(self, optimizer, tape, loss, variables):
@@ -236,3 +231,14 @@ class Trainer:
         nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
         stateful = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial", "PyFunc", "EagerPyFunc")
         return sorted({node.op for node in nodes if node.op.startswith(stateful)})
+
+
+def _scalar(source, value):
+    """Returns what a loss or a penalty has returned; refuses what is no scalar."""
+    name = type(source).__name__
+    if value is None:
+        raise InputError(f"{name} returned None: is there a return?")
+    value = tf.convert_to_tensor(value)
+    if value.shape.rank != 0:
+        raise InputError(f"{name} returned a loss of shape {value.shape}, not a scalar: take its mean over the batch")
+    return value

@@ -230,6 +230,11 @@ class CroppingAugmentation(BaseAugmentation):
         return images[:, 1:-1]
 
 
+class RoundingAugmentation(BaseAugmentation):
+    def augment(self, images, seed):
+        return tf.cast(tf.cast(255 * images, tf.int32), tf.float32) / 255
+
+
 class UnseededAugmentation(BaseAugmentation):
     def augment(self, images, seed):
         return images + tf.random.normal(tf.shape(images))
@@ -284,6 +289,7 @@ MISTAKES = [
     {"label_loss": f"{HERE}.IndependentLoss"},
     {"augmentations": f"{HERE}.CroppingAugmentation"},
     {"generator_model": f"{HERE}.LayerInRunModel"},
+    {"augmentations": f"{HERE}.RoundingAugmentation"},
     {"augmentations": f"{HERE}.UnseededAugmentation"},
     {"label_loss": "my_models.NanLoss"},
 ]

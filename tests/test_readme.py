@@ -16,11 +16,13 @@ import gan.referee
 import gan.replay
 import gan.tournament
 import gan.train
+import gan.train_features
 from gan import flags
 
 README = (ROOT / "README.md").read_text()
 OPTIONS = {
     "train": gan.train.TrainOptions,
+    "train_features": gan.train_features.TrainFeaturesOptions,
     "eval": gan.eval.EvalOptions,
     "generate_and_discriminate": gan.generate_and_discriminate.BattleOptions,
     "linear_interpolation": gan.linear_interpolation.InterpolationOptions,

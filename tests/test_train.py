@@ -365,7 +365,7 @@ def test_random_numbers_that_cannot_be_repeated_are_announced(tmp_path, monkeypa
 
     monkeypatch.setattr(my_models.ForgetfulDiscriminator, "run_model", run_model)
     train.train(options(tmp_path, max_steps=1, discriminator_model="my_models.ForgetfulDiscriminator"))
-    assert "RandomStandardNormal in the model draws random numbers that a resumed run cannot" in capsys.readouterr().out
+    assert "RandomStandardNormal draws random numbers that a resumed run cannot" in capsys.readouterr().out
 
 
 def test_a_run_may_live_on_a_remote_file_system():
