@@ -205,7 +205,7 @@ def won_share(points):
       {"rounds", "won", "tied", "lost", "share": [share, low, high]}. Half of a tie is won. The interval is Wilson's, of
       95 %, which is a little wide where there are ties.
     """
-    won, tied = (sum(test(*pair) for pair in points) for test in (lambda a, b: a > b, lambda a, b: a == b))
+    won, tied = sum(own > rival for own, rival in points), sum(own == rival for own, rival in points)
     count = won + tied / 2
     low, high = proportion.proportion_confint(count, len(points), method="wilson")
     share = [count / len(points), float(low), float(high)]
@@ -859,7 +859,9 @@ def do_jobs(zoo):
             print(f"{heading}: left out, because {missing[0]} is not done")
             continue
         print(f"{heading}: {datetime.datetime.now():%H:%M}, about {job.minutes:.1f} min", flush=True)
-        zoo.finish(job)
+        value = zoo.finish(job)
+        if job.kind in SUMMARIES:
+            print(f"    {SUMMARIES[job.kind](value)}", flush=True)
     print("--table writes the README's tables")
 
 
@@ -904,8 +906,8 @@ class Tables:
         self._results = results
         names = {name: None for kind in KINDS for value in results.of_kind(kind).values() for name in value["presets"]}
         files = {name: (rows / f"{first_point(name).name}.png", f"{PICTURES}/{data}_{name}.png") for name in names}
-        self.pictures = {name: pair for name, pair in files.items() if pair[0].exists()}
         self._measured = {name: self._points_of(name) for name in names}
+        self.pictures = {name: pair for name, pair in files.items() if (0, MINUTES) in self._measured[name]}
 
     def _points_of(self, preset):
         """Returns {(seed, minutes): what was measured}, in order."""
@@ -1012,7 +1014,7 @@ class Tables:
             [
                 " against ".join(value["presets"]),
                 *(str(value[word]) for word in ("minutes", "rounds", "won", "tied", "lost")),
-                estimate_text(value["share"], "{:.1f} %", 100),
+                share_text(value),
             ]
             for value in self._results.of_kind("duel").values()
         ]
@@ -1050,12 +1052,26 @@ def spread_text(measured):
     return f"{statistics.mean(kids):.1f} ± {statistics.stdev(kids):.1f}"
 
 
+def share_text(duel):
+    return estimate_text(duel["share"], "{:.1f} %", 100)
+
+
 def goal_text(value):
     preset, target = value["presets"]
     wanted = f"the KID that {target} has after {value['target_minutes']}"
     if value["minutes"] is None:
         return f"After {value['kids'][-1][0]} minutes, {preset} has not reached {wanted}."
     return f"After {value['minutes']} minutes, {preset} has reached {wanted}."
+
+
+SUMMARIES = {  # what is printed when a job is done
+    "speed": lambda value: f"{value['images_per_second']:,.0f} images/s",
+    "reference": lambda value: f"KID x 1000: {kid_text(value)}",
+    "measure": lambda value: f"KID x 1000: {kid_text(value)}",
+    "check": verdict_text,
+    "duel": lambda value: f"won {share_text(value)}",
+    "goal": goal_text,
+}
 
 
 def table(titles, rows):

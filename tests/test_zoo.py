@@ -475,6 +475,7 @@ def made_up(zoo, folder):
     rows = storage.path(str(folder)) / "faces" / "rows"
     storage.write_bytes(rows / "new-0-10.png", b"a picture")
     storage.write_bytes(rows / "new-0-30.png", b"another")
+    storage.write_bytes(rows / "slow-0-10.png", b"one of a run that was moved aside")
 
 
 def test_the_table_shows_what_is_there(zoo, tmp_path, capsys):
@@ -551,7 +552,8 @@ def test_a_preset_is_compared_by_one_command_and_not_twice(tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert "[7/7] check sample" in run()
+    printed = run()
+    assert "[7/7] check sample" in printed and printed.count(" images/s\n") == 3
     kept = json.loads((folder / "results.json").read_text())["digits"]
     assert kept["speed"]["sample/0"]["parameters"] == [114064, 100609]
     steps = kept["train"]["sample-0-10"]["steps"]
