@@ -22,7 +22,12 @@ class Preset:
 
 
 class Default(Preset):
-    """The flags' own defaults."""
+    """What we recommend, and what the flags' own defaults are: a small DCGAN, trained on small batches.
+
+    Against `dcgan`: three quarters of the width and an eighth of the batch, so several times as many updates in the same
+    time; horizontal flips; a moving average of both networks battles, which takes the noise of the small batches out;
+    and p is fitted on held-out images.
+    """
 
 
 class Sample(Preset):

@@ -1,8 +1,7 @@
 """Trains a generator and a discriminator, and exports them for battle.
 
     python -m gan.train                                        # embedded digits, no file needed
-    python -m gan.train --train_data_pattern='faces/train*.tfrecords' --generator_model=DCGANGenerator \\
-        --discriminator_model=DCGANDiscriminator --train_dir=my_run
+    python -m gan.train --train_data_pattern='faces/train*.tfrecords' --train_dir=my_run
 
 Ctrl-C saves; the same command goes on where it stopped, bit for bit on a CPU.
 """
@@ -39,11 +38,11 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     train_dir: str = flag("/tmp/kmlc_gan_train/", "folder of the run: resume files, submission, log, TensorBoard")
     train_data_pattern: str = flag("", "record files to train on, comma-separated patterns; empty: embedded digits")
     preset: str = flag("default", "a tested combination of the flags below, from gan.presets or by dotted path")
-    generator_model: str = flag("SampleGenerator", "generator class, from gan.models or by dotted path")
-    discriminator_model: str = flag("SampleDiscriminator", "discriminator class, from gan.models or by dotted path")
-    feature_size: int = flag(64, "width of the networks: features of the layer next to the image", lower=1)
+    generator_model: str = flag("DCGAN4Generator", "generator class, from gan.models or by dotted path")
+    discriminator_model: str = flag("DCGAN4Discriminator", "discriminator class, from gan.models or by dotted path")
+    feature_size: int = flag(48, "width of the networks: features of the layer next to the image", lower=1)
     start_new_model: bool = flag(False, "begin anew; the run in train_dir is moved to train_dir/previous/N")
-    batch_size: int = flag(128, "images per training step", lower=1)
+    batch_size: int = flag(16, "images per training step", lower=1)
     label_loss: str = flag("CrossEntropyLoss", "loss class, from gan.losses or by dotted path")
     gradient_penalties: str = flag("", "penalties on D's gradient, from gan.losses or by dotted path, comma-separated")
     gradient_penalty_weight: float = flag(1.0, "weight of the gradient penalties in D's loss", lower=0)
@@ -60,27 +59,27 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
         lower=0,
         upper=1,
     )
-    average_half_life: int = flag(0, "images after which half of G's moving average is new; 0: no average", lower=0)
-    average_discriminator: bool = flag(False, "what battles is D's moving average as well")
+    average_half_life: int = flag(20000, "images after which half of G's moving average is new; 0: no average", lower=0)
+    average_discriminator: bool = flag(True, "what battles is D's moving average as well")
     held_out_images: int = flag(
-        0, "training images that are kept back to fit p, at most a tenth; 0: p as it is", lower=0
+        500, "training images that are kept back to fit p, at most a tenth; 0: p as it is", lower=0
     )
     regularization_penalty: float = flag(1.0, "weight of the layers' own regularisers in both losses", lower=0)
     optimizer: str = flag("AdamOptimizer", "a Keras optimizer; one of its own for each network")
-    base_learning_rate: float = flag(0.0002, "learning rate of the first step", above=0)
+    base_learning_rate: float = flag(0.0003, "learning rate of the first step", above=0)
     discriminator_rate_factor: float = flag(1.0, "D's learning rate over G's", above=0)
     adam_beta1: float = flag(0.5, "decay of the optimizer's first moment, where it has one", lower=0, upper=0.9999)
     adam_beta2: float = flag(0.999, "decay of its second moment, where it has one", lower=0, upper=0.99999)
     learning_rate_decay: float = flag(0.95, "factor on the learning rate", above=0, upper=1)
     learning_rate_decay_examples: int = flag(4000000, "images after which the factor is applied once more", lower=1)
-    clip_gradient_norm: float = flag(1.0, "largest norm of one network's gradient; 0: no clipping", lower=0)
+    clip_gradient_norm: float = flag(0.0, "largest norm of one network's gradient; 0: no clipping", lower=0)
     num_epochs: int = flag(50, "passes over the data after which training ends", lower=1)
     max_steps: int | None = flag(None, "steps after which training ends, if that comes before num_epochs", lower=1)
-    export_model_steps: int = flag(1000, "steps between exports; there is one at the end in any case", lower=1)
+    export_model_steps: int = flag(5000, "steps between exports; there is one at the end in any case", lower=1)
     save_secs: float = flag(60.0, "seconds between saves for resuming; 0 saves after every step", lower=0)
     keep_saves: int = flag(3, "newest resume files to keep; exports are all kept", lower=1)
     export_generated_images: bool = flag(True, "write pictures of 16 generated images, and a film of them")
-    export_image_steps: int = flag(100, "steps between pictures; 0: one each epoch", lower=0)
+    export_image_steps: int = flag(500, "steps between pictures; 0: one each epoch", lower=0)
     image_dir: str = flag("", "folder for the pictures; empty: train_dir/images")
     histograms: bool = flag(False, "show every variable's distribution in TensorBoard, with each picture")
     deterministic: bool | None = flag(None, "the same seed gives the same bits; default: yes on a CPU, no on a GPU")

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, sample_options
 
 from gan import flags, model_builder, presets, spec, train
 from gan.augmentation import BaseAugmentation
@@ -309,7 +309,7 @@ def said(tmp_path_factory):
         printed = io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):
-                train.train(train.TrainOptions(**settings, **mistake))
+                train.train(sample_options(**settings, **mistake))
         except (InputError, RunError) as error:
             words.append(str(error))
         else:

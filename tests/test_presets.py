@@ -21,14 +21,6 @@ def test_a_preset_sets_flags_that_exist_to_values_that_are_allowed(name):
     assert options.preset == name
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_preset_tells_what_to_expect(name):
-    text = presets.find(name).__doc__
-    assert "--preset=" + name in text, "the command"
-    assert "KID" in text, "the expected numbers"
-    assert "images per second" in text or "minutes" in text, "the time"
-
-
 def test_a_flag_overrides_the_preset():
     options = parse("--preset=dcgan", "--batch_size=16")
     assert options.batch_size == 16

@@ -109,6 +109,17 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
 
 
 NOISY = {"generator_model": "my_models.NoisyGenerator", "discriminator_model": "my_models.DropoutDiscriminator"}
+# What else a run could forget: averages, lazy penalties and their draws, a probability that adapts, the fitted p.
+NOISY |= {
+    "average_half_life": 1000,
+    "average_discriminator": True,
+    "gradient_penalties": "R1Penalty,WassersteinPenalty",
+    "gradient_penalty_interval": 2,
+    "horizontal_flip": True,
+    "augmentations": "Translation,BrightnessContrast",
+    "adaptive_augmentation_target": 0.5,
+    "held_out_images": 100,
+}
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
@@ -122,6 +133,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
         "discriminator",
         "generator_optimizer",
         "discriminator_optimizer",
+        "generator_average",
+        "discriminator_average",
+        "augmentation",
+        "calibration",
         "other",
         "pictures_written",
     }
@@ -129,7 +144,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
 
 def spawn(folder, steps, *flags):
     line = [sys.executable, "-m", "gan.train", f"--train_dir={folder}/run", f"--image_dir={folder}/pictures"]
-    line += [f"--{name}={value}" for name, value in NOISY.items()]
+    line += ["--preset=sample", *(f"--{name}={value}" for name, value in NOISY.items())]
     line += [f"--max_steps={steps}", "--batch_size=16", "--save_secs=0", "--export_model_steps=7", *flags]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests"}
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
@@ -379,13 +394,11 @@ def test_a_run_may_live_on_a_remote_file_system():
 
 
 def test_dry_run_prints_everything_and_writes_nothing(command, tmp_path):
-    done = command(
-        "train", "--dry_run", f"--train_dir={tmp_path}/run", "--batch_size=7", "--generator_model=DCGANGenerator"
-    )
+    done = command("train", "--dry_run", f"--train_dir={tmp_path}/run", "--batch_size=7", "--preset=dcgan")
     assert done.returncode == 0, done.stderr
     assert "--batch_size=7" in done.stdout
     assert "--base_learning_rate=0.0002" in done.stdout
-    assert "dcgan_generator" in done.stdout
+    assert "dcgan4_generator" in done.stdout
     assert not (tmp_path / "run").exists()
 
 
@@ -588,7 +601,8 @@ def test_the_script_trains_with_a_model_of_the_folder_it_is_run_in(tmp_path):
     (tmp_path / "team_models.py").write_text(
         "from gan.models import SampleGenerator\n\nclass Ours(SampleGenerator):\n    pass\n"
     )
-    line = [sys.executable, "gan/train.py", "--train_dir=run", "--max_steps=1", "--generator_model=team_models.Ours"]
+    line = [sys.executable, "gan/train.py", "--train_dir=run", "--max_steps=1", "--preset=sample"]
+    line.append("--generator_model=team_models.Ours")
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "checkpoint").exists()
