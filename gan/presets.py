@@ -24,9 +24,9 @@ class Preset:
 class Default(Preset):
     """What we recommend, and what the flags' own defaults are: a small DCGAN, trained on small batches.
 
-    Against `dcgan`: three quarters of the width and an eighth of the batch, so several times as many updates in the same
-    time; horizontal flips; a moving average of both networks battles, which takes the noise of the small batches out;
-    and p is fitted on held-out images.
+    Against `dcgan`: three quarters of the width and an eighth of the batch, so many more updates in the same time;
+    horizontal flips; moving averages of both networks battle, which takes the noise of small batches out; and p is
+    fitted on held-out images.
     """
 
 

@@ -17,7 +17,8 @@ with epy.lazy_imports():
 NUM_VARIETY = 64  # generated images that are compared with each other at each picture
 NUM_MEASURED = 1000  # real and generated images at each export
 COLLAPSED = 0.4  # of the variety of real images; trained generators that have not collapsed reach over 0.8
-_GRACE = 3  # looks in a row that are below it before a run is warned: the first images of all runs are alike
+_LOOKS = 3  # in a row that are below it before a run is warned
+_WARM_UP = 20_000  # training images before which nothing is said: the first generated images of every run are alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,19 +44,19 @@ class SampleQuality:
 
     Args:
       data: the training `Records`.
-      latent_size: numbers in a latent vector.
-      seed: the master seed.
+      options: `TrainOptions`.
       file: where the looks are kept; those of steps after `first_step` are dropped.
       first_step: where this session begins.
     """
 
-    def __init__(self, data, latent_size, seed, file, first_step):
+    def __init__(self, data, options, file, first_step):
+        self._batch_size = options.batch_size
         self._shape = data.shape
         self._network = feature_networks.load(feature_networks.choose(data.shape))
-        rows = seeds.generator(seed, "quality").permutation(len(data))[:NUM_MEASURED]
+        rows = seeds.generator(options.seed, "quality").permutation(len(data))[:NUM_MEASURED]
         self._real = self._network.features(data.pixels.take(rows), data.shape)
-        rng = seeds.generator(seed, "quality noise")
-        self._noise = random_noise_generator.generate_noise(NUM_MEASURED, latent_size, rng)
+        rng = seeds.generator(options.seed, "quality noise")
+        self._noise = random_noise_generator.generate_noise(NUM_MEASURED, options.latent_size, rng)
         self._file = file
         kept = storage.read_json(file)["looks"] if file.exists() else []
         self._looks = {look["step"]: Look(**look) for look in kept if look["step"] <= first_step}
@@ -74,9 +75,10 @@ class SampleQuality:
         noise = self._noise if closely else self._noise[:NUM_VARIETY]
         features = self._network.features(spec.to_8bit(np.asarray(generate(noise))), self._shape)
         variety = metrics.variety(self._real, features)
-        before = [look.variety for look in self._looks.values() if look.step < step]
-        newest = [*before, variety][-_GRACE:]
-        collapsed = len(newest) == _GRACE and max(newest) < COLLAPSED
+        steps = [earlier for earlier in self._looks if earlier * self._batch_size >= _WARM_UP and earlier < step]
+        before = [self._looks[earlier].variety for earlier in steps]
+        newest = [*before, variety][-_LOOKS:]
+        collapsed = len(newest) == _LOOKS and max(newest) < COLLAPSED
         found = Look(step, variety, collapsed)
         if closely:
             kid, frechet = metrics.kid(self._real, features), metrics.frechet_distance(self._real, features)

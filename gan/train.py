@@ -242,9 +242,7 @@ class _Run:
         self._batches = readers.Batches(data, options.batch_size, options.seed, self._held_out)
         self._calibration = None
         self._calibrated_step = None
-        self._quality = sample_quality.SampleQuality(
-            data, options.latent_size, options.seed, folder.path / "quality.json", first_step
-        )
+        self._quality = sample_quality.SampleQuality(data, options, folder.path / "quality.json", first_step)
         self._signal = None
         self._first_step = self._step = self._saved_step = first_step
         self._exported_step = None
@@ -264,7 +262,7 @@ class _Run:
         with self._log:
             self._greet()
             if self._step == 0:
-                self._picture()
+                self._look()
             handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
             try:
                 self._loop()
@@ -286,8 +284,8 @@ class _Run:
         save_time = time.monotonic()
         while self._step < self._last_step and self._signal is None:
             self._train_one_step()
-            if self._wants_picture():
-                self._picture()
+            if self._is_time_to_look():
+                self._look()
             if time.monotonic() - save_time >= self._options.save_secs:
                 self._save()
                 save_time = time.monotonic()
@@ -295,8 +293,8 @@ class _Run:
                 self._save()  # what can be handed over can also be gone on from
                 self._export()
         self._save()
-        if not self._wants_picture():  # a last one, after the save, so that a longer run draws over it
-            self._picture()
+        if not self._is_time_to_look():  # a last one, after the save, so that a longer run draws over it
+            self._look()
         self._export()
         self._film = self._log.film() if self._options.export_generated_images else None
 
@@ -317,22 +315,20 @@ class _Run:
     def _kept(self):
         return f"the save of step {self._saved_step} is kept" if self._saved_step else "nothing was saved yet"
 
-    def _wants_picture(self):
-        if not self._options.export_generated_images:
-            return False
+    def _is_time_to_look(self):
         if self._options.export_image_steps:
             return self._step % self._options.export_image_steps == 0
         batch, count = self._options.batch_size, len(self._data)
         return self._step * batch // count > (self._step - 1) * batch // count
 
-    def _picture(self):
-        if not self._options.export_generated_images:
-            return
-        rng = seeds.generator(self._options.seed, "pictures")
-        noise = random_noise_generator.generate_noise(16, self._options.latent_size, rng)
+    def _look(self):
+        """Looks how varied the generated images are, and draws some of them."""
         pair = self._networks.current_pair()
-        self._log.picture(self._step, np.asarray(pair.generate(noise)))
         self._log.quality(self._quality.look(self._step, pair.generate))
+        if self._options.export_generated_images:
+            rng = seeds.generator(self._options.seed, "pictures")
+            noise = random_noise_generator.generate_noise(16, self._options.latent_size, rng)
+            self._log.picture(self._step, np.asarray(pair.generate(noise)))
         if self._options.histograms:
             self._log.histograms(self._step, self._variables)
 

@@ -11,7 +11,7 @@ from gan import digits, sample_quality, spec, storage, train, training_log
 def watch(tmp_path):
     def begin(first_step=0):
         file = storage.path(str(tmp_path / "quality.json"))
-        return sample_quality.SampleQuality(digits.load("train"), 100, 0, file, first_step)
+        return sample_quality.SampleQuality(digits.load("train"), sample_options(batch_size=500), file, first_step)
 
     return begin
 
@@ -40,6 +40,12 @@ def test_a_collapse_is_told_after_three_looks(watch):
     assert [look.variety for look in looks] == [pytest.approx(0, abs=1e-3)] * 3
     assert [look.collapsed for look in looks] == [False, False, True]
     assert not quality.look(400, real_images).collapsed
+
+
+def test_the_first_images_of_a_run_are_alike_and_no_collapse(watch):
+    quality = watch()
+    assert not any(quality.look(step, one_image).collapsed for step in (0, 10, 20, 30, 39, 40, 50))
+    assert quality.look(60, one_image).collapsed  # the third look after 20,000 images
 
 
 def test_two_looks_at_one_step_are_one(watch):
