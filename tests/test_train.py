@@ -13,7 +13,7 @@ import record_files
 from conftest import ROOT, sample_options
 from PIL import Image
 
-from gan import pictures, storage, train, trainer, training_state
+from gan import digits, pictures, readers, spec, storage, train, trainer, training_state
 from gan.errors import InputError, RunError
 
 STEP_LINE = re.compile(
@@ -74,7 +74,6 @@ def test_tensorboard_shows_curves_and_pictures(tmp_path):
 
 def test_training_learns(tmp_path):
     """The mean of the generated digits comes near that of the real ones, from which it starts far away."""
-    from gan import digits
 
     train.train(options(tmp_path, max_steps=150, batch_size=64, export_image_steps=150, base_learning_rate=0.002))
     data = digits.load("train")
@@ -606,3 +605,50 @@ def test_the_script_trains_with_a_model_of_the_folder_it_is_run_in(tmp_path):
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_what_is_handed_over_is_the_average_with_the_fitted_p(tmp_path):
+    import tensorflow as tf
+
+    settings = {"average_half_life": 1000, "average_discriminator": True, "held_out_images": 100}
+    train.train(options(tmp_path, base_learning_rate=0.01, max_steps=6, **settings))
+    saved = weights(tmp_path, 6)
+
+    def dense(owner, layer, x):
+        return x @ saved[f"{owner}/{2 * layer:03}/kernel"] + saved[f"{owner}/{2 * layer + 1:03}/bias"]
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    rng = np.random.default_rng(0)
+    z, x = rng.uniform(-1, 1, (5, 100)).astype(np.float32), rng.random((5, 784)).astype(np.float32)
+    images = sigmoid(dense("generator_average", 1, np.maximum(0, dense("generator_average", 0, z))))
+    logits = dense("discriminator_average", 1, np.maximum(0, dense("discriminator_average", 0, x)))
+    p = sigmoid(saved["calibration/000/scale"] * logits + saved["calibration/001/bias"])
+    export = tmp_path / "run" / "export" / "step_6"
+    signatures = tf.saved_model.load(str(export)).signatures
+    np.testing.assert_allclose(signatures["generate"](tf.constant(z))["generated_images"], images, atol=1e-5)
+    np.testing.assert_allclose(signatures["discriminate"](tf.constant(x))["p_for_data"], p, atol=1e-5)
+    assert np.abs(images - sigmoid(dense("generator", 1, np.maximum(0, dense("generator", 0, z))))).max() > 1e-3
+    fitted = json.loads((export / "submission.json").read_text())["calibration"]
+    assert fitted["scale"] == pytest.approx(float(saved["calibration/000/scale"]), rel=1e-5)
+    assert 0 <= fitted["accuracy_before"] <= fitted["accuracy_after"] <= 1
+
+
+def test_held_out_images_are_in_no_batch():
+    data = digits.load("train")
+    batches = readers.Batches(data, 500, seed=3, held_out=100)
+    held_out = {row.tobytes() for row in batches.held_out()}
+    assert len(batches.held_out()) == 100
+    used = {row.tobytes() for step in range(4) for row in batches[step]}
+    everything = {row.tobytes() for row in spec.from_8bit(data.pixels.take(np.arange(len(data))))}
+    assert not held_out & used
+    assert held_out | used == everything
+
+
+def test_labels_belong_to_their_images():
+    data = digits.load("train")
+    label_of = dict(zip((row.tobytes() for row in data.pixels.take(np.arange(len(data)))), data.labels, strict=True))
+    batches = readers.Batches(data, 64, seed=3)
+    for image, label in zip(spec.to_8bit(batches[5]), batches.labels(5), strict=True):
+        assert label_of[image.tobytes()] == label
