@@ -5,6 +5,8 @@ import numpy as np
 
 from gan import calibration, spec, training_state
 
+_CHUNK = 250  # images at once, so that memory does not grow with their number
+
 
 class BattlePair:
     """A second pair of networks beside the trained ones: averages or copies of them, in float32.
@@ -27,14 +29,17 @@ class BattlePair:
         """Returns images, float32 [N, height * width * channels] in [0, 1], of noise [N, latent_size]."""
         return self.generator(noise, training=False)["output"]
 
+    def generate_8bit(self, noise):
+        """Returns any number of images as a battle shows them: uint8 [N, height * width * channels]."""
+        return np.concatenate([spec.to_8bit(np.asarray(self.generate(chunk))) for chunk in _chunks(noise)])
+
     def discriminate(self, images):
-        """Returns {"logits", "predictions"}, [N, 1] each, with the fitted p where there is one."""
+        """Returns D's {"logits", "predictions"} and "p", fitted where that is asked for; [N, 1] each."""
         outputs = self.discriminator(images, training=False)
         if not self.calibration:
-            return outputs
+            return {**outputs, "p": outputs["predictions"]}
         scale, bias = self.calibration
-        logits = scale * outputs["logits"] + bias
-        return {"logits": logits, "predictions": keras.ops.sigmoid(logits)}
+        return {**outputs, "p": keras.ops.sigmoid(scale * outputs["logits"] + bias)}
 
     def calibrate(self, held_out, noise):
         """Fits p on real images that were held out of training and on as many generated ones.
@@ -46,12 +51,14 @@ class BattlePair:
         Returns:
           The `calibration.Calibration`.
         """
-        generated = spec.from_8bit(spec.to_8bit(np.asarray(self.generate(noise))))  # as D meets them in a battle
-        logits = [self.discriminator(images, training=False)["logits"] for images in (held_out, generated)]
-        fitted = calibration.fit(*logits)
+        generated = spec.from_8bit(self.generate_8bit(noise))
+        fitted = calibration.fit(*(self._logits(images) for images in (held_out, generated)))
         for variable, value in zip(self.calibration, (fitted.scale, fitted.bias), strict=True):
             variable.assign(value)
         return fitted
+
+    def _logits(self, images):
+        return np.concatenate([self.discriminator(chunk, training=False)["logits"] for chunk in _chunks(images)])
 
     def restore(self, arrays):
         """Takes its weights from what a run has saved.
@@ -68,3 +75,7 @@ class BattlePair:
             owners[average if any(saved.startswith(f"{average}/") for saved in arrays) else name] = model.variables
         own = {name: array for name, array in arrays.items() if name.split("/")[0] in owners}
         training_state.assign(training_state.name_variables(owners), own)
+
+
+def _chunks(rows):
+    return (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))

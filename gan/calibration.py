@@ -10,8 +10,13 @@ import dataclasses
 import numpy as np
 from etils import epy
 
+from gan.errors import RunError
+
 with epy.lazy_imports():
     from sklearn import linear_model
+
+LEAST = 20  # images of each kind
+_LEAST_SLOPE = 0.1  # of p's logit, for logits of variance 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +36,14 @@ class Calibration:
 
 
 def fit(real, generated):
-    """Returns the `Calibration` for D's logits [N] of held-out real images and of generated ones."""
+    """Returns the `Calibration` for D's logits [N] of held-out real images and of generated ones, `LEAST` of each.
+
+    Raises:
+      RunError: a logit is not a finite number.
+    """
     real, generated = np.asarray(real, np.float64).ravel(), np.asarray(generated, np.float64).ravel()
+    if not np.all(np.isfinite(real)) or not np.all(np.isfinite(generated)):
+        raise RunError("D answers with values that are not finite numbers, so that p cannot be fitted")
     halves = [(real[i::2], generated[i::2]) for i in (0, 1)]
     crosswise = [_accuracy(*_fit(*halves[i]), *halves[1 - i]) for i in (0, 1)]
     return Calibration(*_fit(real, generated), _accuracy(1.0, 0.0, real, generated), float(np.mean(crosswise)))
@@ -40,11 +51,13 @@ def fit(real, generated):
 
 def _fit(real, generated):
     logits = np.concatenate([real, generated])
-    mean, spread = logits.mean(), logits.std() or 1.0
+    mean, spread = logits.mean(), logits.std()
+    if spread <= 1e-6 * abs(mean):  # equal but for rounding
+        spread = 1.0
     labels = np.repeat([1, 0], [len(real), len(generated)])
     regression = linear_model.LogisticRegression().fit(((logits - mean) / spread)[:, None], labels)
     # A D that is worse than guessing is not turned round: what it has learned of other generators may still hold.
-    slope = max(float(regression.coef_[0, 0]), 0.1)
+    slope = max(float(regression.coef_[0, 0]), _LEAST_SLOPE)
     return slope / spread, float(regression.intercept_[0]) - slope * mean / spread
 
 

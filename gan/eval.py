@@ -33,6 +33,8 @@ with epy.lazy_imports():
 
 _NUMBERS = ("d_accuracy_on_generated", "d_accuracy_on_real", "d_auc", "g_loss", "d_loss")
 _GRID = 64  # generated images to show
+_MOST_COMPARED = 5000
+_CHUNK = 4096  # images whose pixels are in memory at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,9 @@ class EvalOptions(readers.ReaderOptions, flags.SeedOptions):
     discriminator_model: str = flag("", "discriminator class; empty: the run's own. Another than the run's is refused")
     label_loss: str = flag("", "loss class that is reported; empty: the run's own")
     train_data_pattern: str = flag("", "what the run trained on, for memorisation; empty: the run's own pattern")
-    num_generate: int = flag(2000, "generated images that are compared with the real ones; 0: no comparison", lower=0)
+    num_generate: int = flag(
+        2000, "generated images that are compared with the real ones; 0: no comparison", lower=0, upper=10000
+    )
     feature_network: str = flag(
         "",
         "network in whose features images are compared; empty: the shipped one for the image size",
@@ -101,7 +105,7 @@ class _Evaluation:
         self._data = _read_fitting(options, run, options.eval_data_pattern, "validation")
         self._contest = spec.ContestSpec(*run["image_shape"], run["options"]["latent_size"])
         loss = options.label_loss or run["options"]["label_loss"]
-        self._loss = class_lookup.find(loss, "gan.losses", losses.BaseLoss, "label_loss")()
+        self._loss = class_lookup.make(class_lookup.find(loss, "gan.losses", losses.BaseLoss, "label_loss"))
         networks = model_builder.build_pair(
             _same_as_run(options, run, "generator_model"),
             _same_as_run(options, run, "discriminator_model"),
@@ -144,9 +148,7 @@ class _Evaluation:
             return {}
         rng = seeds.generator(self._options.seed, "comparison")
         noise = random_noise_generator.generate_noise(count, self._contest.latent_size, rng)
-        chunks = np.array_split(noise, math.ceil(count / self._options.batch_size))
-        pixels = np.concatenate([spec.to_8bit(np.asarray(self._pair.generate(chunk))) for chunk in chunks])
-        generated = self._network.features(pixels, self._contest.image_shape)
+        generated = self._network.features(self._pair.generate_8bit(noise), self._contest.image_shape)
         report = metrics.report(self._real_features, generated, self._training_features, self._options.seed)
         estimates = {name: dataclasses.asdict(estimate) for name, estimate in report.items()}
         return {"feature_network": self._network.name, "num_generate": count, "metrics": estimates}
@@ -158,20 +160,24 @@ class _Evaluation:
 
     @functools.cached_property
     def _real_features(self):
-        return self._features(self._data)
+        """Features of the real images, of `_MOST_COMPARED` at random where there are more: pairs are many."""
+        order = seeds.generator(self._options.seed, "compared").permutation(len(self._data))
+        return self._features(self._data, np.sort(order[:_MOST_COMPARED]))
 
     @functools.cached_property
     def _training_features(self):
         """Features of the training images; None where they cannot be read, which is said."""
         pattern = self._options.train_data_pattern or self._run["options"]["train_data_pattern"]
         try:
-            return self._features(_read_fitting(self._options, self._run, pattern, "train"))
+            data = _read_fitting(self._options, self._run, pattern, "train")
         except InputError as error:
             print(f"memorisation is not measured, for the training images cannot be read: {error}")
             return None
+        return self._features(data, np.arange(len(data)))
 
-    def _features(self, data):
-        return self._network.features(data.pixels.take(np.arange(len(data))), data.shape)
+    def _features(self, data, indices):
+        chunks = np.array_split(indices, math.ceil(len(indices) / _CHUNK))
+        return np.concatenate([self._network.features(data.pixels.take(chunk), data.shape) for chunk in chunks])
 
     def _judge(self):
         """Passes all images, and as many generated ones, through D. Generated images are 8-bit, as in a battle."""
@@ -186,7 +192,7 @@ class _Evaluation:
             on_real = self._pair.discriminate(spec.from_8bit(self._data.pixels.take(indices)))
             on_generated = self._pair.discriminate(generated)
             for store, outputs in zip(beliefs, (on_real, on_generated), strict=True):
-                store.append(np.asarray(outputs["predictions"])[:, 0])
+                store.append(np.asarray(outputs["p"])[:, 0])
             batch_losses = (
                 self._loss.generator_loss(on_real, on_generated),
                 self._loss.discriminator_loss(on_real, on_generated),

@@ -31,7 +31,7 @@ class Exporter:
         self._facts = facts
         self._functions = {
             spec.GENERATOR: _inference(pair.generate, spec.GENERATOR, contest),
-            spec.DISCRIMINATOR: _inference(lambda x: pair.discriminate(x)["predictions"], spec.DISCRIMINATOR, contest),
+            spec.DISCRIMINATOR: _inference(lambda x: pair.discriminate(x)["p"], spec.DISCRIMINATOR, contest),
         }
         self._module = tf.Module()
         captured = [v for function in self._functions.values() for v in captured_variables(function.graph)]

@@ -115,7 +115,11 @@ class RelativisticLoss(BaseLoss):
 
 
 class BasePenalty:
-    """Base of all penalties on D's gradient, which the trainer weights and adds to D's loss."""
+    """Base of all penalties on D's gradient, which the trainer weights and adds to D's loss.
+
+    The gradient is by pixels in [0, 1]. Papers have pixels in [-1, 1], where it is half as long: a weight of 1 here is
+    one of 4 there. Batch normalisation in D would mix the images' gradients, so use a D without it.
+    """
 
     def calculate_penalty(self, critic, real, generated, seed):
         """Returns a scalar.

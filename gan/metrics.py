@@ -21,6 +21,7 @@ with epy.lazy_imports():
 
 NEIGHBOURS = 5
 GROUPS = 20
+_ROWS = 500  # compared with all training images at once
 _COPIES = 0.5  # of the usual distance to the training images: nearer looks like copying
 _LEAST_PENALTY = 1e-3  # so that exact copies do not divide by 0
 _RANGES = {
@@ -319,8 +320,11 @@ def _radii(distances):
 
 def _to_nearest(features, training):
     """The cosine distance of each image to the nearest training image."""
-    likeness = preprocessing.normalize(features) @ preprocessing.normalize(training).T
-    return np.maximum(0.0, 1.0 - likeness.max(axis=1))
+    features, training = preprocessing.normalize(features), preprocessing.normalize(training)
+    likeness = np.concatenate(
+        [(features[i : i + _ROWS] @ training.T).max(axis=1) for i in range(0, len(features), _ROWS)]
+    )
+    return np.maximum(0.0, 1.0 - likeness)
 
 
 def _penalty(distance, threshold):

@@ -1,5 +1,7 @@
 """Makes the networks that a run asks for and checks them against the contract before an hour is spent on them."""
 
+import contextlib
+
 import keras
 import numpy as np
 
@@ -22,7 +24,22 @@ def build_pair(generator_name, discriminator_name, contest, feature_size, seed, 
       InputError: no such class, or its code or its output breaks the contract; the message says what to change.
     """
     keras.utils.clear_session()  # names and the global random generator begin alike in every process
-    keras.config.set_dtype_policy("float32" if mixed_precision == "none" else f"mixed_{mixed_precision}")
+    with _precision(mixed_precision):
+        return _checked_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes)
+
+
+@contextlib.contextmanager
+def _precision(mixed):
+    """Layers that are made within compute in `mixed`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if mixed == "none" else f"mixed_{mixed}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _checked_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes):
     generator = _create(generator_name, "generator_model", contest, feature_size, seed, num_classes)
     discriminator = _create(discriminator_name, "discriminator_model", contest, feature_size, seed, num_classes)
     if generator.uses_labels != discriminator.uses_labels:
@@ -37,7 +54,7 @@ def _create(name, flag, contest, feature_size, seed, num_classes):
     model_class = class_lookup.find(name, "gan.models", models.BaseModel, flag)
     if model_class.uses_labels and not num_classes:
         raise InputError(
-            f"--{flag}={name} learns from labels, and these images have none; see --reader and --use_mnist"
+            f"--{flag}={name} learns from labels from 0 up, and these images have none; see --reader and --use_mnist"
         )
     # Layers made without a seed of their own take one from this global generator.
     keras.utils.set_random_seed(seeds.derive(seed, flag) % 2**32)

@@ -6,10 +6,9 @@ compared with each other: their mean distance in features, divided by that of re
 
 import dataclasses
 
-import numpy as np
 from etils import epy
 
-from gan import random_noise_generator, seeds, spec, storage
+from gan import random_noise_generator, seeds, storage
 
 with epy.lazy_imports():
     from gan import feature_networks, metrics
@@ -66,14 +65,14 @@ class SampleQuality:
 
         Args:
           step: the step.
-          generate: turns noise into images [N, height * width * channels].
+          generate: turns noise into images, uint8 [N, height * width * channels].
           closely: measure `kid` and `frechet` as well.
 
         Returns:
           The `Look`.
         """
         noise = self._noise if closely else self._noise[:NUM_VARIETY]
-        features = self._network.features(spec.to_8bit(np.asarray(generate(noise))), self._shape)
+        features = self._network.features(generate(noise), self._shape)
         variety = metrics.variety(self._real, features)
         steps = [earlier for earlier in self._looks if earlier * self._batch_size >= _WARM_UP and earlier < step]
         before = [self._looks[earlier].variety for earlier in steps]

@@ -20,7 +20,17 @@ import time
 import numpy as np
 from etils import epy
 
-from gan import flags, presets, random_noise_generator, readers, seeds, storage, training_log, training_state
+from gan import (
+    calibration,
+    flags,
+    presets,
+    random_noise_generator,
+    readers,
+    seeds,
+    storage,
+    training_log,
+    training_state,
+)
 from gan.errors import InputError, Interrupted, RunError
 from gan.flags import flag
 
@@ -62,7 +72,7 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     average_half_life: int = flag(20000, "images after which half of G's moving average is new; 0: no average", lower=0)
     average_discriminator: bool = flag(True, "what battles is D's moving average as well")
     held_out_images: int = flag(
-        500, "training images that are kept back to fit p, at most a tenth; 0: p as it is", lower=0
+        500, "training images that are kept back to fit p, at most a tenth, at least 20; 0: p as it is", lower=0
     )
     regularization_penalty: float = flag(1.0, "weight of the layers' own regularisers in both losses", lower=0)
     optimizer: str = flag("AdamOptimizer", "a Keras optimizer; one of its own for each network")
@@ -79,7 +89,9 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     save_secs: float = flag(60.0, "seconds between saves for resuming; 0 saves after every step", lower=0)
     keep_saves: int = flag(3, "newest resume files to keep; exports are all kept", lower=1)
     export_generated_images: bool = flag(True, "write pictures of 16 generated images, and a film of them")
-    export_image_steps: int = flag(500, "steps between pictures; 0: one each epoch", lower=0)
+    export_image_steps: int = flag(
+        500, "steps between pictures and looks at the samples' variety; 0: one each epoch", lower=0
+    )
     image_dir: str = flag("", "folder for the pictures; empty: train_dir/images")
     histograms: bool = flag(False, "show every variable's distribution in TensorBoard, with each picture")
     deterministic: bool | None = flag(None, "the same seed gives the same bits; default: yes on a CPU, no on a GPU")
@@ -94,7 +106,8 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
         return presets.find(given["preset"]).settings()
 
 
-_LARGEST_HELD_OUT = 10  # at most one training image in so many is held out
+_LEAST_PER_HELD_OUT = 10  # training images for each that is held out
+_MOST_CLASSES = 1000
 _NAN_ADVICE = "a lower --base_learning_rate or another loss may help"
 
 # A resumed run must agree with its beginning on these, or its numbers would mean something else.
@@ -108,6 +121,7 @@ _FIXED_OPTIONS = (
     "average_half_life",
     "average_discriminator",
     "held_out_images",
+    "mixed_precision",
     "seed",
 )
 
@@ -133,6 +147,8 @@ def train(options):
         folder.tidy()
         # Whatever can be refused is refused before the folder changes.
         data = readers.read(options, options.train_data_pattern, "train")
+        if len(data) < 2:
+            raise InputError("there is one image alone: a generator learns what several have in common")
         goes_on = _goes_on(folder, options)
         record = _record(folder, options, data, goes_on)
         networks = _networks(options, data)
@@ -180,7 +196,16 @@ def _networks(options, data):
 
 
 def _num_classes(data):
-    return 0 if data.labels is None else int(data.labels.max()) + 1
+    """Returns 1 + the largest label, or 0 where labels are missing or are no numbers of classes."""
+    if data.labels is None or data.labels.min() < 0 or data.labels.max() >= _MOST_CLASSES:
+        return 0
+    return int(data.labels.max()) + 1
+
+
+def _held_out(options, data):
+    """Returns how many images are held out: as many as asked for, but not so many that they are missed."""
+    count = min(options.held_out_images, len(data) // _LEAST_PER_HELD_OUT)
+    return count if count >= calibration.LEAST else 0
 
 
 def _record(folder, options, data, goes_on):
@@ -224,7 +249,7 @@ def _restore(folder, networks):
     step = folder.saved_steps()[-1]
     arrays = folder.load(step)
     pictures_written = int(arrays.pop("pictures_written"))
-    training_state.assign(networks.variables(), arrays)
+    networks.restore(arrays)
     return step, pictures_written
 
 
@@ -238,7 +263,7 @@ class _Run:
         self._networks = networks
         self._exporter = exporter
         self._variables = networks.variables()
-        self._held_out = min(options.held_out_images, len(data) // _LARGEST_HELD_OUT)
+        self._held_out = _held_out(options, data)
         self._batches = readers.Batches(data, options.batch_size, options.seed, self._held_out)
         self._calibration = None
         self._calibrated_step = None
@@ -246,7 +271,8 @@ class _Run:
         self._signal = None
         self._first_step = self._step = self._saved_step = first_step
         self._exported_step = None
-        by_epochs = max(1, options.num_epochs * len(data) // options.batch_size)
+        self._images_per_epoch = len(data) - self._held_out
+        by_epochs = max(1, options.num_epochs * self._images_per_epoch // options.batch_size)
         self._last_step = max(first_step, min(by_epochs, options.max_steps or by_epochs))
         self._log = training_log.TrainingLog(
             folder.path,
@@ -318,13 +344,13 @@ class _Run:
     def _is_time_to_look(self):
         if self._options.export_image_steps:
             return self._step % self._options.export_image_steps == 0
-        batch, count = self._options.batch_size, len(self._data)
+        batch, count = self._options.batch_size, self._images_per_epoch
         return self._step * batch // count > (self._step - 1) * batch // count
 
     def _look(self):
         """Looks how varied the generated images are, and draws some of them."""
         pair = self._networks.current_pair()
-        self._log.quality(self._quality.look(self._step, pair.generate))
+        self._log.quality(self._quality.look(self._step, pair.generate_8bit))
         if self._options.export_generated_images:
             rng = seeds.generator(self._options.seed, "pictures")
             noise = random_noise_generator.generate_noise(16, self._options.latent_size, rng)
@@ -335,18 +361,20 @@ class _Run:
     def _save(self):
         if self._step == self._saved_step:
             return
-        self._calibrate()
-        arrays = {name: variable.numpy() for name, variable in self._variables.items()}
-        for name, array in arrays.items():
+        for name, array in self._arrays().items():
             if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
                 raise RunError(
                     f"step {self._step}: {name} holds values that are not finite numbers; {self._kept()}; {_NAN_ADVICE}"
                 )
-        arrays["pictures_written"] = np.asarray(self._log.pictures_written)
+        self._calibrate()
+        arrays = self._arrays() | {"pictures_written": np.asarray(self._log.pictures_written)}
         self._folder.save(self._step, arrays, self._options.keep_saves)
         self._quality.write()
         self._saved_step = self._step
         self._log.flush()
+
+    def _arrays(self):
+        return {name: variable.numpy() for name, variable in self._variables.items()}
 
     def _export(self):
         """Exports this step, unless that was done; an export found in the folder may be of other weights."""
@@ -355,7 +383,7 @@ class _Run:
             pair = self._networks.current_pair()
             self._calibrate()
             self._exporter.write(self._folder.path, self._step, {"calibration": self._calibration})
-            self._log.quality(self._quality.look(self._step, pair.generate, closely=True))
+            self._log.quality(self._quality.look(self._step, pair.generate_8bit, closely=True))
             self._quality.write()
             if self._calibration:
                 self._log.say(
@@ -390,6 +418,8 @@ class _Run:
                 f"warning: {', '.join(ops)} draws random numbers that a resumed run cannot repeat; in a model use "
                 "keras.random or a Keras layer, elsewhere tf.random.stateless_* with the seed that is given"
             )
+        for sentence in self._networks.doubts():
+            self._log.say(f"warning: {sentence}")
         if self._step >= self._last_step:
             self._log.say("nothing left to train; raise --num_epochs or --max_steps to go on")
 

@@ -121,8 +121,18 @@ class Trainer:
         )
         return {name: float(value) for name, value in metrics.items()}
 
+    def restore(self, arrays):
+        """Takes up training where it was saved.
+
+        Args:
+          arrays: {name: array}, of `variables`.
+        """
+        training_state.assign(self.variables(), arrays)
+        if self._options.adaptive_augmentation_target is None:  # then it is a flag, which may have changed
+            self._augmentation_probability.assign(self._options.augmentation_probability)
+
     def current_pair(self):
-        """Returns the `battle_pair.BattlePair` as it is after the newest step."""
+        """Brings the pair that battles up to the newest step and returns it, a `battle_pair.BattlePair`."""
         self._averages.catch_up()
         return self._battle_pair
 
@@ -157,7 +167,7 @@ class Trainer:
         self._update(self._generator_optimizer, g_tape, g_loss, g.trainable_variables)
         self._averages.move(memory)
         if self._options.adaptive_augmentation_target is not None:
-            self._adapt_augmentation(on_real["logits"])
+            self._adapt_augmentation(on_real["logits"] - self._middle(on_real, on_generated))
         return {"g_loss": g_loss, "d_loss": d_loss} | self._accuracies(on_real, on_generated)
 
     def _shown(self, images, seed):
@@ -186,7 +196,7 @@ class Trainer:
         optimizer.apply(gradients, variables)
 
     def _adapt_augmentation(self, logits_on_real):
-        """Moves the probability until D puts the aimed share more of real images over 0 than under it.
+        """Moves the probability until the mean sign of D's logits on real images is the one that is aimed at.
 
         Karras et al., "Training generative adversarial networks with limited data" (2020), section 3, r_t.
         """
@@ -197,13 +207,18 @@ class Trainer:
 
     def _accuracies(self, on_real, on_generated):
         if self.loss.is_critic:  # right about an image is what puts it on the right side of the middle
-            logits = on_real["logits"], on_generated["logits"]
-            middle = sum(tf.reduce_mean(values) for values in logits) / 2
-            right = logits[0] > middle, logits[1] <= middle
+            middle = self._middle(on_real, on_generated)
+            right = on_real["logits"] > middle, on_generated["logits"] <= middle
         else:
             right = spec.is_real(on_real["predictions"]), ~spec.is_real(on_generated["predictions"])
         on_real, on_generated = (tf.reduce_mean(tf.cast(values, tf.float32)) for values in right)
         return {"d_accuracy_on_generated": on_generated, "d_accuracy_on_real": on_real}
+
+    def _middle(self, on_real, on_generated):
+        """Returns the logit at which D is undecided: a critic's lies between its answers."""
+        if not self.loss.is_critic:
+            return 0.0
+        return (tf.reduce_mean(on_real["logits"]) + tf.reduce_mean(on_generated["logits"])) / 2
 
     def variables(self):
         """Returns {name: variable}: everything that a training step reads or writes."""
@@ -223,6 +238,25 @@ class Trainer:
         touched = [v for step in self._steps.values() for v in export_model.captured_variables(step.graph)]
         others = {id(variable): variable for variable in touched if id(variable) not in known}
         return named | {f"other/{i:03}": variable for i, variable in enumerate(others.values())}
+
+    def doubts(self):
+        """Returns sentences about options that do not go together."""
+        options, found = self._options, []
+        if options.adaptive_augmentation_target is not None and not options.augmentations:
+            found.append("--adaptive_augmentation_target does nothing without --augmentations")
+        if options.gradient_penalty_interval > 1 and not options.gradient_penalties:
+            found.append("--gradient_penalty_interval does nothing without --gradient_penalties")
+        if self.loss.is_critic and not options.held_out_images:
+            found.append(f"{options.label_loss} has no threshold: p means nothing without --held_out_images")
+        if isinstance(self.loss, losses.WassersteinLoss) and not options.gradient_penalties:
+            found.append("WassersteinLoss needs --gradient_penalties=WassersteinPenalty")
+        norms = [v for v in self.discriminator.non_trainable_variables if v.name == "moving_mean"]
+        if options.gradient_penalties and norms:
+            found.append(
+                f"batch normalisation in {options.discriminator_model} mixes the gradients that --gradient_penalties "
+                "look at; PlainDiscriminator has none"
+            )
+        return found
 
     def unrepeatable_ops(self):
         """Returns random operations whose state TensorFlow keeps to itself, so that no save can hold it."""

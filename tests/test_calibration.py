@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gan import calibration
+from gan.errors import RunError
 
 
 def logits(mean, count=1000, seed=0):
@@ -39,3 +40,15 @@ def test_constant_logits_give_finite_numbers():
     fitted = calibration.fit(np.full(50, 3.0), np.full(50, 3.0))
     assert np.isfinite([fitted.scale, fitted.bias]).all()
     assert fitted.scale * 3.0 + fitted.bias == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e6, -3.7])
+def test_equal_logits_give_a_moderate_scale(value):
+    """The standard deviation of many copies of 0.1 is not 0 but 1e-17."""
+    fitted = calibration.fit(np.full(37, value), np.full(37, value))
+    assert 0 < fitted.scale <= 1
+
+
+def test_logits_that_are_no_numbers_are_a_failed_run():
+    with pytest.raises(RunError, match="not finite"):
+        calibration.fit(np.full(30, np.nan), np.zeros(30))

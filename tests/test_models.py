@@ -369,7 +369,7 @@ def test_the_projection_discriminator_adds_the_class_embedding_times_the_feature
 
 
 def test_conditional_models_need_the_number_of_classes():
-    with pytest.raises(InputError, match="ConditionalDCGANGenerator learns from labels, and these images have none"):
+    with pytest.raises(InputError, match="ConditionalDCGANGenerator learns from labels from 0 up"):
         build_named("ConditionalDCGAN", num_classes=0)
 
 

@@ -652,3 +652,53 @@ def test_labels_belong_to_their_images():
     batches = readers.Batches(data, 64, seed=3)
     for image, label in zip(spec.to_8bit(batches[5]), batches.labels(5), strict=True):
         assert label_of[image.tobytes()] == label
+
+
+@pytest.mark.parametrize("count, held_out", [(2, 0), (15, 0), (199, 0), (250, 25)])
+def test_few_images_are_not_held_out(count, held_out, tmp_path, random_pixels):
+    pattern = record_files.write_images(tmp_path / "few.tfrecords", random_pixels(count, 784))
+    settings = {"train_data_pattern": str(pattern), "image_height": 28, "image_width": 28, "held_out_images": 500}
+    train.train(options(tmp_path, max_steps=1, **settings))
+    assert (tmp_path / "run" / "checkpoint").exists()
+    fitted = json.loads((tmp_path / "run" / "submission.json").read_text())["calibration"]
+    assert (fitted is not None) == (held_out > 0)
+
+
+def test_one_image_is_refused(tmp_path, random_pixels):
+    pattern = record_files.write_images(tmp_path / "one.tfrecords", random_pixels(1, 784))
+    with pytest.raises(InputError, match="there is one image alone"):
+        train.train(options(tmp_path, train_data_pattern=pattern, image_height=28, image_width=28))
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_an_epoch_is_what_is_not_held_out(tmp_path):
+    train.train(options(tmp_path, max_steps=None, num_epochs=3, batch_size=100, held_out_images=100))
+    assert (tmp_path / "run" / "export" / "step_40").exists()  # 3 x 1,337 images
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (
+            {"label_loss": "WassersteinLoss"},
+            "WassersteinLoss has no threshold: p means nothing without --held_out_images",
+        ),
+        ({"label_loss": "WassersteinLoss"}, "WassersteinLoss needs --gradient_penalties=WassersteinPenalty"),
+        ({"adaptive_augmentation_target": 0.5}, "adaptive_augmentation_target does nothing without --augmentations"),
+        ({"gradient_penalty_interval": 4}, "gradient_penalty_interval does nothing without --gradient_penalties"),
+        (
+            {"gradient_penalties": "R1Penalty", "discriminator_model": "DCGANDiscriminator", "feature_size": 2},
+            "batch normalisation in DCGANDiscriminator mixes the gradients",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_doubted(settings, words, tmp_path, capsys):
+    train.train(options(tmp_path, max_steps=1, **settings))
+    assert f"warning: --{words}" in (said := capsys.readouterr().out) or f"warning: {words}" in said
+
+
+def test_a_changed_probability_of_augmentation_is_taken(tmp_path):
+    settings = {"augmentations": "Cutout"}
+    train.train(options(tmp_path, max_steps=1, augmentation_probability=0.3, **settings))
+    train.train(options(tmp_path, max_steps=2, augmentation_probability=0.6, **settings))
+    assert float(weights(tmp_path, 2)["augmentation/000/probability"]) == pytest.approx(0.6)

@@ -183,7 +183,7 @@ def test_conditional_models_train_on_labels():
 
 def test_conditional_models_need_labels_and_each_other():
     conditional, plain = "ConditionalDCGANGenerator", "DCGANDiscriminator"
-    with pytest.raises(InputError, match="learns from labels, and these images have none"):
+    with pytest.raises(InputError, match="learns from labels from 0 up, and these images have none"):
         trainer.Trainer(sample_options(generator_model=conditional), SHAPE)
     with pytest.raises(InputError, match="one learns from labels and the other does not"):
         trainer.Trainer(sample_options(generator_model=conditional, discriminator_model=plain), SHAPE, num_classes=10)
