@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import sample_options
 
-from gan import digits, sample_quality, spec, storage, train, training_log
+from gan import digits, sample_quality, storage, train, training_log
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def watch(tmp_path):
 def real_images(noise):
     data = digits.load("train")
     rows = np.random.default_rng(1).permutation(len(data))[: len(noise)]
-    return spec.from_8bit(data.pixels.take(rows))
+    return data.pixels.take(rows)
 
 
 def one_image(noise):
