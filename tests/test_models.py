@@ -17,7 +17,7 @@ from gan.errors import InputError
 
 DIGITS = spec.ContestSpec(28, 28, 1)
 NAMES = class_lookup.names_in(models, models.BaseModel)
-PAIRS = sorted(name.removesuffix("Generator") for name in NAMES if name.endswith("Generator"))
+PAIRS = sorted(name.removesuffix("Discriminator") for name in NAMES if name.endswith("Discriminator"))
 every_pair = pytest.mark.parametrize("pair", PAIRS)
 # Each size, gray and RGB; the quick ones have every size and every number of channels.
 SHAPES = [
@@ -41,7 +41,8 @@ def build(generator="SampleGenerator", discriminator="SampleDiscriminator", cont
 
 
 def build_named(pair, *args, **settings):
-    return build(f"{pair}Generator", f"{pair}Discriminator", *args, **settings)
+    generator = f"{pair}Generator"  # a D without a G of its own plays beside DCGAN's
+    return build(generator if generator in NAMES else "DCGAN4Generator", f"{pair}Discriminator", *args, **settings)
 
 
 def noise_of(count, latent_size=100, seed=0):
@@ -132,7 +133,8 @@ def test_a_gradient_penalty_can_be_learned(pair):
     step = 0.02 * float(penalty) / slope**2  # in inference mode: nothing but the kernels moves
     for kernel, gradient in zip(kernels, gradients, strict=True):
         kernel.assign_sub(step * gradient)
-    assert float(penalty_of(discriminator, images, training=False)) == pytest.approx(0.98 * float(penalty), rel=0.005)
+    # A leaky ReLU whose input changes its sign makes the penalty jump, which no gradient foretells.
+    assert float(penalty_of(discriminator, images, training=False)) == pytest.approx(0.98 * float(penalty), rel=0.01)
 
 
 def test_dcgan_starts_from_the_published_weights():
