@@ -102,6 +102,11 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     dry_run: bool = flag(False, "print the resolved options and the models, and stop")
 
     @classmethod
+    def of_preset(cls, name, **settings):
+        """Returns the options of a preset, with `settings` in place of its own: `--preset` for Python."""
+        return cls(**{"preset": name, **presets.find(name).settings(), **settings})
+
+    @classmethod
     def preset_settings(cls, given):
         return presets.find(given["preset"]).settings()
 

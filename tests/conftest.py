@@ -23,9 +23,9 @@ def command():
 
 def sample_options(**settings):
     """Returns the `TrainOptions` of the sample models, which train in milliseconds."""
-    from gan import presets, train
+    from gan import train
 
-    return train.TrainOptions(**{**presets.Sample.settings(), **settings})
+    return train.TrainOptions.of_preset("sample", **settings)
 
 
 @pytest.fixture(scope="session")
