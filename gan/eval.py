@@ -112,7 +112,7 @@ class _Evaluation:
             self._contest,
             run["options"]["feature_size"],
             run["options"]["seed"],
-            run.get("num_classes", 0),  # runs of earlier versions had no labels
+            len(run.get("classes", [])),  # runs of earlier versions had none
         )
         self._pair = battle_pair.BattlePair(*networks, bool(run["options"].get("held_out_images")))
 

@@ -54,7 +54,8 @@ def _create(name, flag, contest, feature_size, seed, num_classes):
     model_class = class_lookup.find(name, "gan.models", models.BaseModel, flag)
     if model_class.uses_labels and not num_classes:
         raise InputError(
-            f"--{flag}={name} learns from labels from 0 up, and these images have none; see --reader and --use_mnist"
+            f"--{flag}={name} learns from labels, and these images have none (or over 1,000 kinds): see --reader and "
+            "--use_mnist"
         )
     # Layers made without a seed of their own take one from this global generator.
     keras.utils.set_random_seed(seeds.derive(seed, flag) % 2**32)
@@ -66,7 +67,10 @@ def _create(name, flag, contest, feature_size, seed, num_classes):
 
 
 def _check_generator(generator, noise, contest):
-    for outputs in _outputs_of_both_modes(generator, noise, {"output"}):
+    keys = {"output", "labels"} if generator.uses_labels else {"output"}
+    for outputs in _outputs_of_both_modes(generator, noise, keys):
+        if generator.uses_labels and (fault := _class_fault(np.asarray(outputs["labels"]), len(noise), generator)):
+            raise InputError(f"{type(generator).__name__}: {fault}")
         images = np.asarray(outputs["output"])
         fault = spec.image_fault(images, len(noise), contest)
         if fault:
@@ -75,6 +79,15 @@ def _check_generator(generator, noise, contest):
     if fault := spec.image_fault(fewer, len(noise) - 1, contest):
         raise InputError(f"{type(generator).__name__}: {fault}")
     return images
+
+
+def _class_fault(labels, count, generator):
+    """Returns what is wrong with the labels that a generator gives its images, or ""."""
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        return f"labels are {labels.dtype} {list(labels.shape)}, not the integer class of each image, {[count]}"
+    if labels.min() < 0 or labels.max() >= generator.num_classes:
+        return f"labels go from {labels.min()} to {labels.max()}, not from 0 to {generator.num_classes - 1}"
+    return ""
 
 
 def _check_discriminator(discriminator, generated):

@@ -270,17 +270,18 @@ def sngan_conv(features, size=3):
 
 
 class SNGANGenerator(BaseModel):
-    """Miyato et al. (2018), appendix B.4, the generator for CIFAR-10: residual blocks that double each side.
+    """Miyato et al. (2018), appendix B.4, for the 48x48 images of STL-10: residual blocks that double each side.
 
-    50x50 goes 7x7 -> 13x13 -> 25x25 -> 50x50, all `feature_size` wide (there 256).
+    50x50 goes 7x7x8f -> 13x13x4f -> 25x25x2f -> 50x50xf (f is `feature_size`, there 64).
     """
 
     def create_model(self, image_shape, latent_size, feature_size):
         height, width, channels = image_shape
         sizes = halvings(height, width, 3)[::-1]
-        first = (*sizes[0], feature_size)
+        first = (*sizes[0], 8 * feature_size)
         self.stack = [layers.Dense(math.prod(first)), layers.Reshape(first)]
-        self.stack += [self.up_block(feature_size, *step) for step in itertools.pairwise(sizes)]
+        for i, step in enumerate(itertools.pairwise(sizes)):
+            self.stack.append(self.up_block(4 * feature_size // 2**i, *step))
         self.stack += [
             layers.BatchNormalization(momentum=0.9),
             layers.ReLU(),
@@ -301,17 +302,18 @@ class SNGANGenerator(BaseModel):
 class SNGANDiscriminator(BaseModel):
     """The discriminator beside `SNGANGenerator`: every kernel has spectral norm 1, and there is no batch normalisation.
 
-    50x50 goes 25x25 -> 13x13 -> 7x7, all `feature_size` wide (there 128); one more block, and a sum over the places.
+    50x50 goes 25x25xf -> 13x13x2f -> 7x7x4f; one more block to 8f, and a sum over the places.
     """
 
     def create_model(self, image_shape, latent_size, feature_size):
+        f = feature_size
         self.stack = [
             layers.Reshape(image_shape),
             layers.Rescaling(2.0, offset=-1.0),
-            self.down_block(self.convolutions(feature_size)[1:], feature_size),  # no ReLU of the image itself
-            self.down_block(self.convolutions(feature_size), feature_size),
-            self.down_block(self.convolutions(feature_size), feature_size),
-            Residual(self.convolutions(feature_size)),
+            self.down_block(self.convolutions(f, f)[1:], f),  # no ReLU of the image itself
+            self.down_block(self.convolutions(f, 2 * f), 2 * f),
+            self.down_block(self.convolutions(2 * f, 4 * f), 4 * f),
+            Residual(self.convolutions(4 * f, 8 * f), shortcut=[self.conv(8 * f, 1)]),
             layers.ReLU(dtype="float32"),
         ]
         self.logit = SpectralNormalization(layers.Dense(1, dtype="float32"))
@@ -319,8 +321,8 @@ class SNGANDiscriminator(BaseModel):
     def conv(self, features, size=3):
         return SpectralNormalization(sngan_conv(features, size))
 
-    def convolutions(self, features):
-        return [layers.ReLU(), self.conv(features), layers.ReLU(), self.conv(features)]
+    def convolutions(self, inner, features):
+        return [layers.ReLU(), self.conv(inner), layers.ReLU(), self.conv(features)]
 
     def down_block(self, stack, features):
         def halve():

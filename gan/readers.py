@@ -81,6 +81,7 @@ class Batches:
 
     def __init__(self, data, batch_size, seed, held_out=0):
         self._data = data
+        self._classes, _ = class_numbers(data)
         self._batch_size = batch_size
         chosen = seeds.generator(seed, "held out").permutation(len(data))
         self._held_out, self._used = np.sort(chosen[:held_out]), np.sort(chosen[held_out:])
@@ -92,9 +93,9 @@ class Batches:
         """Returns batch `step` (from 0): float32 [batch_size, height * width * channels] in [0, 1]."""
         return spec.from_8bit(self._data.pixels.take(self._indices(step)))
 
-    def labels(self, step):
-        """Returns the labels of batch `step`, int64 [batch_size], or None where the images have none."""
-        return None if self._data.labels is None else self._data.labels[self._indices(step)]
+    def classes(self, step):
+        """Returns the class numbers of batch `step`, int32 [batch_size], or None; see `class_numbers`."""
+        return None if self._classes is None else self._classes[self._indices(step)]
 
     def held_out(self):
         """Returns the images that are in no batch: float32 [held_out, height * width * channels] in [0, 1]."""
@@ -104,6 +105,26 @@ class Batches:
         places = range(step * self._batch_size, (step + 1) * self._batch_size)
         count = len(self._used)
         return [self._order(place // count)[place % count] for place in places]
+
+
+_MOST_CLASSES = 1000
+
+
+def class_numbers(data):
+    """Returns the class of each image and the label of each class.
+
+    Whatever labels occur are numbered from 0 up in ascending order, so that no class is without images.
+
+    Args:
+      data: `Records`.
+
+    Returns:
+      (int32 [N], [label, ...]), or (None, []) where images have no labels, or so many that they are no classes.
+    """
+    if data.labels is None:
+        return None, []
+    labels, numbers = np.unique(data.labels, return_inverse=True)
+    return (None, []) if len(labels) > _MOST_CLASSES else (numbers.astype(np.int32), labels.tolist())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

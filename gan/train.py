@@ -112,7 +112,6 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
 
 
 _LEAST_PER_HELD_OUT = 10  # training images for each that is held out
-_MOST_CLASSES = 1000
 _NAN_ADVICE = "a lower --base_learning_rate or another loss may help"
 
 # A resumed run must agree with its beginning on these, or its numbers would mean something else.
@@ -162,6 +161,8 @@ def train(options):
         if options.start_new_model and (aside := folder.move_aside()):
             print(f"moved the old run to {aside}")
         folder.record(record)
+        if changed := record["sessions"][-1]["changed"]:
+            print(f"changed since the last session: {_in_words(changed)}")
         _Run(options, folder, data, networks, exporter, *start).go()
 
 
@@ -180,31 +181,29 @@ def _goes_on(folder, options):
 
 
 def _make_deterministic(options):
-    on_cpu = not tf.config.list_physical_devices("GPU")
-    if options.deterministic if options.deterministic is not None else on_cpu:
+    if _is_deterministic(options):
         tf.config.experimental.enable_op_determinism()
     tf.debugging.set_log_device_placement(options.log_device_placement)
 
 
+def _is_deterministic(options):
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    return on_cpu if options.deterministic is None else options.deterministic
+
+
 def _dry_run(folder, options):
-    for name, value in dataclasses.asdict(options).items():
-        print(f"--{name}={value}")
     data = readers.read(options, options.train_data_pattern, "train")
     _record(folder, options, data, _goes_on(folder, options))
     networks = _networks(options, data)
+    decided = {"horizontal_flip": networks.flips, "deterministic": _is_deterministic(options)}
+    for name, value in (dataclasses.asdict(options) | decided).items():
+        print(f"--{name}={value}")
     networks.generator.summary()
     networks.discriminator.summary()
 
 
 def _networks(options, data):
-    return trainer.Trainer(options, data.shape, _num_classes(data))
-
-
-def _num_classes(data):
-    """Returns 1 + the largest label, or 0 where labels are missing or are no numbers of classes."""
-    if data.labels is None or data.labels.min() < 0 or data.labels.max() >= _MOST_CLASSES:
-        return 0
-    return int(data.labels.max()) + 1
+    return trainer.Trainer(options, data.shape, len(readers.class_numbers(data)[1]))
 
 
 def _held_out(options, data):
@@ -220,11 +219,17 @@ def _record(folder, options, data, goes_on):
         "image_shape": list(data.shape),
         "data_count": len(data),
         "data_fingerprint": data.fingerprint,
-        "num_classes": _num_classes(data),
+        "classes": readers.class_numbers(data)[1],
     }
     if not goes_on:
         return {**now, "sessions": [{"step": 0, "changed": {}}]}
     before = folder.options()
+    if not set(_FIXED_OPTIONS) <= set(before["options"]):
+        raise InputError(
+            f"the run in --train_dir={options.train_dir} was begun with gan {before.get('gan_version')}, which saved "
+            "less than this version needs to go on: finish it with that one, or give another --train_dir or "
+            "--start_new_model; what it has exported battles as before"
+        )
     changed = training_state.changes(before["options"], now["options"])
     fixed = {f"--{name}": changed[name] for name in _FIXED_OPTIONS if name in changed}
     facts = ("image_shape", "data_fingerprint")
@@ -232,13 +237,16 @@ def _record(folder, options, data, goes_on):
     if fixed:
         if "data_fingerprint" in fixed:
             fixed["the data of --train_data_pattern (its fingerprint)"] = fixed.pop("data_fingerprint")
-        differences = "; ".join(f"{name} was {old}, is now {new}" for name, (old, new) in fixed.items())
         raise InputError(
-            f"the run in --train_dir={options.train_dir} cannot go on with these changes: {differences}. "
+            f"the run in --train_dir={options.train_dir} cannot go on with these changes: {_in_words(fixed)}. "
             "Give the old values, another --train_dir, or --start_new_model"
         )
     session = {"step": folder.saved_steps()[-1], "changed": changed}
     return {**now, "sessions": [*before["sessions"], session]}
+
+
+def _in_words(changes):
+    return "; ".join(f"{name} was {old}, is now {new}" for name, (old, new) in changes.items())
 
 
 def _exporter(options, data, networks):
@@ -336,7 +344,7 @@ class _Run:
         noise = random_noise_generator.generate_noise(
             options.batch_size, options.latent_size, seeds.generator(options.seed, "noise", step)
         )
-        metrics = self._networks.step(step, self._batches[step], noise, learning_rate, self._batches.labels(step))
+        metrics = self._networks.step(step, self._batches[step], noise, learning_rate, self._batches.classes(step))
         for name in ("g_loss", "d_loss"):
             if not math.isfinite(metrics[name]):
                 raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}; {_NAN_ADVICE}")

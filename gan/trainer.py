@@ -28,11 +28,12 @@ class Trainer:
     Args:
       options: `TrainOptions`.
       image_shape: (height, width, channels).
-      num_classes: classes that the images' labels name; 0 without labels.
+      num_classes: of the images, see `readers.class_numbers`; 0 without labels.
 
     Attributes:
       contest: the `spec.ContestSpec`.
       generator, discriminator: the networks that are trained.
+      flips: whether real images are mirrored at random.
     """
 
     def __init__(self, options, image_shape, num_classes=0):
@@ -49,7 +50,7 @@ class Trainer:
         )
         self._augment = augmentation.Pipeline(augmentations, image_shape)
         wanted = options.horizontal_flip
-        self._flip = tuple(image_shape) != digits.SHAPE if wanted is None else wanted
+        self.flips = tuple(image_shape) != digits.SHAPE if wanted is None else wanted
         adaptive = options.adaptive_augmentation_target is not None
         self._augmentation_probability = keras.Variable(
             0.0 if adaptive else options.augmentation_probability, trainable=False, name="probability"
@@ -103,7 +104,7 @@ class Trainer:
           images: real images, float32 [batch_size, height * width * channels] in [0, 1].
           noise: float32 [batch_size, latent_size].
           learning_rate: of G; D's is `--discriminator_rate_factor` times as large.
-          labels: int32 [batch_size], for conditional models.
+          labels: class numbers, int32 [batch_size], for conditional models.
 
         Returns:
           {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real"} as floats.
@@ -140,7 +141,7 @@ class Trainer:
         """One pass of G serves both updates: D learns from its images, then G learns from the updated D."""
         g, d = self.generator, self.discriminator
         flip_seed, *shown_seeds, penalty_seed = tf.unstack(tf.random.split(seed, 5))
-        if self._flip:
+        if self.flips:
             images = augmentation.flip_half(images, self.contest.image_shape, flip_seed)
         labels = labels if d.uses_labels else None
         with tf.GradientTape(watch_accessed_variables=False) as g_tape:

@@ -114,7 +114,7 @@ class RunFolder:
         (target / _MOVING).unlink()
 
     def options(self):
-        """Returns `run.json`: {"options", "image_shape", "data_fingerprint", "data_count", "sessions"}."""
+        """Returns `run.json`: {"options", "image_shape", "classes", "data_fingerprint", "data_count", "sessions"}."""
         try:
             if not self.has_run():
                 raise ValueError("there is none")

@@ -123,7 +123,7 @@ def penalty_of(discriminator, images, training):
 @every_pair
 def test_a_gradient_penalty_can_be_learned(pair):
     _, discriminator = build_named(pair)
-    images, kernels = tf.constant(images_of(6)), [v.value for v in discriminator.trainable_variables if v.ndim > 1]
+    images, kernels = tf.constant(images_of(64)), [v.value for v in discriminator.trainable_variables if v.ndim > 1]
     for training in (True, False):
         with tf.GradientTape() as tape:
             penalty = penalty_of(discriminator, images, training)
@@ -287,7 +287,7 @@ def test_every_kernel_of_the_sngan_discriminator_is_normalised():
     _, discriminator = build_named("SNGAN")
     kernels = [variable for variable in discriminator.trainable_variables if variable.name == "kernel"]
     vectors = [variable for variable in discriminator.non_trainable_variables if variable.name == "u"]
-    assert len(kernels) == len(vectors) == 12
+    assert len(kernels) == len(vectors) == 13
     before = np.asarray(discriminator(images_of(2))["logits"])
     for kernel in kernels:
         kernel.assign(3 * kernel)

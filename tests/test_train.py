@@ -13,7 +13,7 @@ import record_files
 from conftest import ROOT, sample_options
 from PIL import Image
 
-from gan import digits, pictures, readers, spec, storage, train, trainer, training_state
+from gan import digits, pictures, readers, records, spec, storage, train, trainer, training_state
 from gan.errors import InputError, RunError
 
 STEP_LINE = re.compile(
@@ -237,9 +237,22 @@ def test_other_data_is_refused(begun, tmp_path, random_pixels):
         train.train(options(begun, train_data_pattern="/no/such/file"))
 
 
-def test_other_changes_are_taken_and_recorded(tmp_path):
+def test_a_run_of_an_older_version_is_refused_by_that_name(begun, tmp_path):
+    import shutil
+
+    shutil.copytree(begun / "run", tmp_path / "run")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    old = {name: value for name, value in run["options"].items() if name != "held_out_images"}
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**run, "gan_version": "1.1.0", "options": old}))
+    with pytest.raises(InputError, match=r"was begun with gan 1\.1\.0, which saved less than this version needs"):
+        train.train(options(tmp_path, max_steps=4))
+
+
+def test_other_changes_are_taken_said_and_recorded(tmp_path, capsys):
     train.train(options(tmp_path, max_steps=1))
     train.train(options(tmp_path, max_steps=2, base_learning_rate=0.01))
+    words = "changed since the last session: base_learning_rate was 0.0002, is now 0.01; max_steps was 1, is now 2"
+    assert words in capsys.readouterr().out
     sessions = json.loads((tmp_path / "run" / "run.json").read_text())["sessions"]
     assert sessions[1] == {"step": 1, "changed": {"base_learning_rate": [0.0002, 0.01], "max_steps": [1, 2]}}
     rate = [value for name, value in weights(tmp_path, 2).items() if name.endswith("/learning_rate")]
@@ -397,6 +410,8 @@ def test_dry_run_prints_everything_and_writes_nothing(command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "--batch_size=7" in done.stdout
     assert "--base_learning_rate=0.0002" in done.stdout
+    assert "--horizontal_flip=False" in done.stdout
+    assert "--deterministic=True" in done.stdout  # on a CPU, where no flag says otherwise
     assert "dcgan4_generator" in done.stdout
     assert not (tmp_path / "run").exists()
 
@@ -650,8 +665,23 @@ def test_labels_belong_to_their_images():
     data = digits.load("train")
     label_of = dict(zip((row.tobytes() for row in data.pixels.take(np.arange(len(data)))), data.labels, strict=True))
     batches = readers.Batches(data, 64, seed=3)
-    for image, label in zip(spec.to_8bit(batches[5]), batches.labels(5), strict=True):
+    for image, label in zip(spec.to_8bit(batches[5]), batches.classes(5), strict=True):
         assert label_of[image.tobytes()] == label
+
+
+@pytest.mark.parametrize(
+    "labels, numbers, names",
+    [
+        ([7, -3, 7, 40], [1, 0, 1, 2], [-3, 7, 40]),
+        ([0, 2, 1, 0], [0, 2, 1, 0], [0, 1, 2]),
+        (range(1001), None, []),
+        (None, None, []),
+    ],
+)
+def test_classes_are_the_labels_that_occur(labels, numbers, names, random_pixels):
+    count = 4 if labels is None else len(labels)
+    found, found_names = readers.class_numbers(records.from_arrays(random_pixels(count, 4), (2, 2, 1), labels))
+    assert (None if found is None else found.tolist(), found_names) == (numbers, names)
 
 
 @pytest.mark.parametrize("count, held_out", [(2, 0), (15, 0), (199, 0), (250, 25)])

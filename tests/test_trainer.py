@@ -1,5 +1,7 @@
 """The training step, looked at from outside: what it does to weights, averages and probabilities."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -176,17 +178,40 @@ def test_conditional_models_train_on_labels():
     networks = trainer.Trainer(options, SHAPE, num_classes=10)
     projection = next(v for v in networks.discriminator.trainable_variables if v.shape[-1] == 10)
     before = projection.numpy()
-    step(networks, options, labels=np.full(8, 3))
+    noise = np.full((8, 100), -0.99, np.float32)  # the last number of z says class 0
+    networks.step(0, np.zeros((8, 784), np.float32), noise, 0.01, np.full(8, 3, np.int32))
     changed = np.any(projection.numpy() != before, axis=0)
-    assert changed[3]
+    assert changed.tolist() == [number in (0, 3) for number in range(10)]  # of the generated images, of the real ones
 
 
 def test_conditional_models_need_labels_and_each_other():
     conditional, plain = "ConditionalDCGANGenerator", "DCGANDiscriminator"
-    with pytest.raises(InputError, match="learns from labels from 0 up, and these images have none"):
+    with pytest.raises(InputError, match="learns from labels, and these images have none"):
         trainer.Trainer(sample_options(generator_model=conditional), SHAPE)
     with pytest.raises(InputError, match="one learns from labels and the other does not"):
         trainer.Trainer(sample_options(generator_model=conditional, discriminator_model=plain), SHAPE, num_classes=10)
+
+
+@pytest.mark.parametrize(
+    "labels, words",
+    [
+        ("None", "labels are object .*, not the integer class of each image"),
+        ("keras.ops.zeros((len(model_input), 1), 'int32')", r"labels are int32 \[4, 1\], not the integer class"),
+        ("model_input[:, 0]", "labels are float32"),
+        ("keras.ops.full((len(model_input),), 10, 'int32')", "labels go from 10 to 10, not from 0 to 9"),
+    ],
+)
+def test_a_conditional_generator_says_which_classes_it_drew(labels, words, tmp_path, monkeypatch):
+    (tmp_path / "my_conditional.py").write_text(
+        "import keras\nfrom gan import models\nclass Mine(models.SampleGenerator):\n    uses_labels = True\n"
+        "    def run_model(self, model_input, is_training=True):\n"
+        f"        return dict(super().run_model(model_input), labels={labels})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_conditional", raising=False)
+    names = {"generator_model": "my_conditional.Mine", "discriminator_model": "ConditionalDCGANDiscriminator"}
+    with pytest.raises(InputError, match=f"Mine: {words}"):
+        trainer.Trainer(sample_options(**names), SHAPE, num_classes=10)
 
 
 def test_wrong_names_list_the_right_ones():

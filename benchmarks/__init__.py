@@ -1,0 +1,1 @@
+"""Measurements that are made in a checkout; `pip install` leaves them out."""

@@ -1,0 +1,97 @@
+"""How many images a second does a preset train on, and of what size is it?"""
+
+import dataclasses
+import functools
+import math
+import os
+import pathlib
+import platform
+import re
+import statistics
+
+from etils import epy
+
+from benchmarks.zoo import plans, presets
+from benchmarks.zoo.jobs import train
+from benchmarks.zoo.jobs.job import Job
+from gan import spec, training_state
+
+with epy.lazy_imports():
+    import keras
+    import tensorflow as tf
+
+    from gan import model_builder
+
+WARM_UP_STEPS = 10
+COUNTED_STEPS = 20
+
+
+def jobs(preset):
+    """Returns the jobs of a preset, one for each turn."""
+    work = functools.partial(measure, preset=preset)
+    return [Job("speed", name, (preset,), work) for name in plans.speed_names(preset)]
+
+
+def measure(comparison, preset):
+    """Trains for a moment and reads the log; the result says also what was trained, and on what."""
+    options = presets.settings_of(preset)
+    interval = options.gradient_penalty_interval if options.gradient_penalties else 1
+    warm_up = max(WARM_UP_STEPS, interval)
+    steps = warm_up + max(COUNTED_STEPS, 2 * interval)
+    folder = comparison.folder / "speed"
+    folder.rmtree(missing_ok=True)
+    train.run(comparison, preset, 0, folder, steps, steps)
+    rates = logged_rates((folder / "train.log").read_text())[warm_up:]
+    value = {
+        "images_per_second": rate_of(rates, options.batch_size, interval),
+        "parameters": count_parameters(folder),
+        "settings": dataclasses.asdict(options),
+        "machine": machine(),
+    }
+    folder.rmtree()
+    return value
+
+
+def logged_rates(log):
+    """Returns the images per second of each step, from the text of a `train.log`."""
+    return [float(rate) for rate in re.findall(r"^training step \d+ .*Examples/sec: ([\d.]+)", log, re.MULTILINE)]
+
+
+def rate_of(rates, batch_size, interval):
+    """Returns the images per second of training.
+
+    Args:
+      rates: images per second of each step, after the warm-up.
+      batch_size: images per step.
+      interval: every so many steps one does more than the others; only whole rounds of them can be compared.
+    """
+    seconds = [batch_size / rate for rate in rates]
+    cycles = [sum(seconds[i : i + interval]) for i in range(0, len(seconds) - interval + 1, interval)]
+    return interval * batch_size / statistics.median(cycles)
+
+
+def count_parameters(folder):
+    """Returns the numbers of trained parameters [of G, of D] of the run in a folder."""
+    run = training_state.RunFolder(folder).options()
+    options = run["options"]
+    pair = model_builder.build_pair(
+        options["generator_model"],
+        options["discriminator_model"],
+        spec.ContestSpec(*run["image_shape"], options["latent_size"]),
+        options["feature_size"],
+        options["seed"],
+        len(run["classes"]),
+    )
+    return [sum(math.prod(variable.shape) for variable in model.trainable_variables) for model in pair]
+
+
+def machine():
+    """Returns what speed depends on, in words."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.+)", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
+    devices = tf.config.list_physical_devices("GPU")
+    gpus = [tf.config.experimental.get_device_details(device)["device_name"] for device in devices]
+    return (
+        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, {', '.join(gpus) or 'no GPU'}; "
+        f"Python {platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    )

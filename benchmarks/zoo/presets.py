@@ -1,0 +1,48 @@
+"""Which presets are compared, and what is known of one before it is trained."""
+
+import functools
+
+from etils import epy
+
+from gan import flags, presets, train
+from gan.errors import InputError
+
+with epy.lazy_imports():
+    from gan import class_lookup, models
+
+
+@functools.cache
+def settings_of(preset):
+    """Returns the `train.TrainOptions` of a preset."""
+    return flags.parse(train.TrainOptions, ["gan", f"--preset={preset}"])
+
+
+def needs_labels(preset):
+    options = settings_of(preset)
+    names = {flag_name: getattr(options, flag_name) for flag_name in ("generator_model", "discriminator_model")}
+    found = [class_lookup.find(name, "gan.models", models.BaseModel, flag_name) for flag_name, name in names.items()]
+    return any(model.uses_labels for model in found)
+
+
+def chosen(only, data):
+    """Returns the presets to work on.
+
+    Args:
+      only: their names, comma-separated; "" means all that fit the data.
+      data: "faces" or "digits".
+
+    Raises:
+      InputError: one that is named does not exist, or cannot learn from these data.
+    """
+    named = [name.strip() for name in only.split(",") if name.strip()]
+    wanted = list(dict.fromkeys(named)) or list(presets.own_names())
+    unfit = [name for name in wanted if needs_labels(name) and data != "digits"]
+    if named and unfit:
+        raise InputError(f"--only={','.join(unfit)}: learns from labels, and {data} have none")
+    return [name for name in wanted if name not in unfit]
+
+
+def league_field(chosen_names, results):
+    """Returns the presets of the league: the chosen ones, and those of the package that were trained before."""
+    trained = {name for value in results.of_kind("train").values() for name in value["presets"]}
+    return sorted({*chosen_names, *trained.intersection(presets.own_names())})
