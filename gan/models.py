@@ -345,7 +345,7 @@ class BaseR3GAN(BaseModel):
     """
 
     stages = 4
-    blocks_per_stage = 2
+    blocks_per_stage = 1
 
     def widths(self, feature_size):
         """50x50 is f / 2 wide, 25x25 f, 13x13 2f, 7x7 4f: a quarter of the places, twice the width."""
@@ -431,8 +431,8 @@ class R3GANDiscriminator(BaseR3GAN):
         return {"logits": logits, "predictions": keras.ops.sigmoid(logits)}
 
 
-class ConditionalDCGANGenerator(DCGANGenerator):
-    """`DCGANGenerator` of (z, e_y). The class y follows from the last number of z, so a contest needs no labels."""
+class ConditionalDCGANGenerator(DCGAN4Generator):
+    """`DCGAN4Generator` of (z, e_y). The class y follows from the last number of z, so a contest needs no labels."""
 
     uses_labels = True
 
@@ -455,10 +455,10 @@ def class_of(u, num_classes):
     return keras.ops.cast(keras.ops.clip(part, 0, num_classes - 1), "int32")
 
 
-class ConditionalDCGANDiscriminator(DCGANDiscriminator):
+class ConditionalDCGANDiscriminator(DCGAN4Discriminator):
     """Miyato & Koyama, "cGANs with projection discriminator" (2018): logit(x, y) = f(phi(x)) + <e_y, phi(x)>.
 
-    phi is what `DCGANDiscriminator` makes its logit of, and f that logit. Without labels it answers
+    phi is what `DCGAN4Discriminator` makes its logit of, and f that logit. Without labels it answers
     log mean_y exp(logit(x, y)): where every class is as likely, the mean over the classes of the odds of being real.
     """
 

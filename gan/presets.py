@@ -72,53 +72,69 @@ class DCGAN(BaseClassic):
     discriminator_model = "DCGAN4Discriminator"
 
 
-class SNGAN(DCGAN):
-    """Miyato et al. 2018: residual blocks, spectral normalisation in D, hinge loss."""
+class BaseAveraged(DCGAN):
+    """What the presets below share with `default`: small batches, averages of both networks, a fitted p."""
+
+    batch_size = 16
+    horizontal_flip = None
+    average_half_life = 20000
+    average_discriminator = True
+    held_out_images = 500
+
+
+class SNGAN(BaseAveraged):
+    """Miyato et al. 2018: residual blocks, spectral normalisation in D, hinge loss.
+
+    There D makes five steps for each of G's. Here it makes one, at four times G's rate, which a short training likes
+    better (Heusel et al. 2017, "GANs trained by a two time-scale update rule").
+    """
 
     generator_model = "SNGANGenerator"
     discriminator_model = "SNGANDiscriminator"
-    feature_size = 32
+    feature_size = 16
     label_loss = "HingeLoss"
-    batch_size = 64
+    discriminator_rate_factor = 4.0
     adam_beta1 = 0.0
     adam_beta2 = 0.9
-    average_half_life = 20000
-    held_out_images = 500
 
 
-class WGANGP(DCGAN):
-    """Gulrajani et al. 2017: a critic without normalisation, whose gradient is held to length 1."""
+class WGANGP(BaseAveraged):
+    """Gulrajani et al. 2017: a critic without normalisation, whose gradient is held to length 1.
+
+    There the critic makes five steps for each of G's. Here it makes one, at twice G's rate.
+    """
 
     discriminator_model = "PlainDiscriminator"
+    feature_size = 48
     label_loss = "WassersteinLoss"
     gradient_penalties = "WassersteinPenalty"
     gradient_penalty_weight = 10.0
-    batch_size = 64
+    discriminator_rate_factor = 2.0
     adam_beta1 = 0.0
     adam_beta2 = 0.9
-    average_half_life = 20000
-    held_out_images = 500
 
 
-class R3GAN(DCGAN):
-    """Huang et al. 2024: relativistic pairs, both zero-centred penalties, residual blocks without normalisation."""
+class R3GAN(BaseAveraged):
+    """Huang et al. 2024: relativistic pairs, both zero-centred penalties, residual blocks without normalisation.
+
+    There batches have 256 images or more, and each stage two blocks. The weight is their gamma of 0.4; see
+    `losses.BasePenalty` for the factor of four.
+    """
 
     generator_model = "R3GANGenerator"
     discriminator_model = "R3GANDiscriminator"
     feature_size = 32
     label_loss = "RelativisticLoss"
     gradient_penalties = "R1Penalty,R2Penalty"
-    gradient_penalty_weight = 0.5
+    gradient_penalty_weight = 0.1
     gradient_penalty_interval = 4
-    batch_size = 64
+    base_learning_rate = 0.0003
     adam_beta1 = 0.0
     adam_beta2 = 0.99
-    average_half_life = 20000
-    held_out_images = 500
 
 
-class Conditional(DCGAN):
-    """`dcgan` that is told the class of each image (`--use_mnist`, the embedded digits): Miyato & Koyama 2018."""
+class Conditional(Default):
+    """`default` that is told the class of each image (`--use_mnist`, the embedded digits): Miyato & Koyama 2018."""
 
     generator_model = "ConditionalDCGANGenerator"
     discriminator_model = "ConditionalDCGANDiscriminator"
