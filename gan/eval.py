@@ -52,9 +52,9 @@ class EvalOptions(readers.ReaderOptions, flags.SeedOptions):
         2000, "generated images that are compared with the real ones; 0: no comparison", lower=0, upper=10000
     )
     feature_network: str = flag(
-        "",
-        "network in whose features images are compared; empty: the shipped one for the image size",
-        choices=("", "digits", "faces", "inception"),
+        "auto",
+        "network in whose features images are compared; auto: the shipped one for the image size",
+        choices=("auto", "digits", "faces", "inception"),
     )
     run_once: bool = flag(True, "evaluate the newest save and end; --norun_once: go on with each new save")
     sleep_secs: float = flag(10.0, "seconds between looks for a new save", above=0)
@@ -155,8 +155,8 @@ class _Evaluation:
 
     @functools.cached_property
     def _network(self):
-        name = self._options.feature_network or feature_networks.choose(self._contest.image_shape)
-        return feature_networks.load(name)
+        name = self._options.feature_network
+        return feature_networks.load(feature_networks.choose(self._contest.image_shape) if name == "auto" else name)
 
     @functools.cached_property
     def _real_features(self):

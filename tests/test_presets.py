@@ -1,8 +1,11 @@
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 
-from gan import flags, presets, train
+from gan import eval as evaluation
+from gan import flags, presets, storage, train, training_state
 from gan.errors import InputError
 
 NAMES = sorted(presets.own_names())
@@ -19,6 +22,26 @@ def test_a_preset_sets_flags_that_exist_to_values_that_are_allowed(name):
     options = parse(f"--preset={name}")
     assert {flag: getattr(options, flag) for flag in settings} == settings
     assert options.preset == name
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_trains_goes_on_and_is_evaluated(name, tmp_path):
+    small = {"feature_size": 4, "batch_size": 8, "held_out_images": 40, "export_generated_images": False}
+    for folder, stops in (("straight", [6]), ("in two", [3, 6])):
+        for stop in stops:
+            run = {"train_dir": str(tmp_path / folder), "max_steps": stop}
+            train.train(train.TrainOptions.of_preset(name, **small, **run))
+    folders = [training_state.RunFolder(storage.path(str(tmp_path / folder))) for folder in ("straight", "in two")]
+    straight, in_two = (folder.load(6) for folder in folders)
+    assert list(straight) == list(in_two)
+    for variable, value in straight.items():
+        np.testing.assert_array_equal(value, in_two[variable], err_msg=variable)
+    options = flags.parse(evaluation.EvalOptions, ["eval", f"--train_dir={tmp_path}/straight", "--num_generate=100"])
+    evaluation.evaluate(options)
+    found = json.loads((tmp_path / "straight" / "eval" / "step_6.json").read_text())
+    assert found["metrics"]["kid"]["value"] > 0.1  # six steps make no digits
+    assert found["step"] == 6
 
 
 def test_a_flag_overrides_the_preset():
