@@ -23,7 +23,7 @@ def build_pair(generator_name, discriminator_name, contest, feature_size, seed, 
     Raises:
       InputError: no such class, or its code or its output breaks the contract; the message says what to change.
     """
-    keras.utils.clear_session()  # names and the global random generator begin alike in every process
+    keras.utils.clear_session(free_memory=False)  # names and the global random generator begin alike in every process
     with _precision(mixed_precision):
         return _checked_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes)
 

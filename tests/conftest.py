@@ -21,6 +21,16 @@ def command():
     return run
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_images_are_measured():
+    """At each export of a run; a thousand would take most of the time of a run of three steps."""
+    from gan import sample_quality
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample_quality, "NUM_MEASURED", 100)
+        yield
+
+
 def sample_options(**settings):
     """Returns the `TrainOptions` of the sample models, which train in milliseconds."""
     from gan import train

@@ -26,7 +26,8 @@ def one_image(noise):
     return np.repeat(real_images(noise[:1]), len(noise), axis=0)
 
 
-def test_real_images_are_as_varied_as_real_images(watch):
+def test_real_images_are_as_varied_as_real_images(watch, monkeypatch):
+    monkeypatch.setattr(sample_quality, "NUM_MEASURED", 1000)
     found = watch().look(100, real_images, closely=True)
     assert found.variety == pytest.approx(1.0, abs=0.05)
     assert not found.collapsed

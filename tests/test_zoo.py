@@ -83,7 +83,7 @@ def test_options_that_cannot_be_are_refused(tmp_path, settings, words):
         options_in(tmp_path, **settings)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_preset_is_compared_by_one_command_and_not_twice(tmp_path):
     folder, readme = tmp_path / "zoo", tmp_path / "README.md"
     small = (f"--folder={folder}", "--data=digits", "--only=sample", "--minutes_scale=0.0005", "--num_generated=200")
