@@ -8,7 +8,7 @@ from benchmarks.zoo.__main__ import compare
 from gan import storage
 from gan.errors import InputError
 
-ESTIMATES = {"kid": [0.0421, 0.04, 0.0444], "frechet_distance": [3.456, 3.4, 3.5]}
+ESTIMATES = {"kid": [0.0421, 0.04, 0.0444], "frechet_distance": [3.456, 3.4, 3.5], "variety": [0.93, 0.9, 0.96]}
 
 
 def make_up(folder):
@@ -70,7 +70,7 @@ def test_the_table_shows_what_is_there(tmp_path, capsys):
         "| 2 | 90.0 |",
         "| 10 | 42.1 [40.1, 44.1] |",
         "| 30 | 30.0 [28.0, 32.0] |",
-        "| KID x 1000 of new | 42.1 [40.1, 44.1] | 52.1 [50.1, 54.1] | 62.1 [60.1, 64.1] | 52.1 ± 10.0 |",
+        "| KID x 1000 of new | 42.1 [40.1, 44.1] | 52.1 [50.1, 54.1] | 62.1 [60.1, 64.1] | 52.1 ± 10.0 | 0.93 |",
         "| new against slow | 30 | 200 | 150 | 1 | 49 | 75.2 % [68.8 %, 80.7 %] |",
         "After 10 minutes, new has reached the KID that slow has after 60.",
     )

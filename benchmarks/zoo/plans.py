@@ -78,11 +78,11 @@ class Plan:
 PLANS = {
     "faces": Plan(
         longer={"default": (30, 60), "dcgan": (30, 60), "sample": (30,)},
-        seeds={"default": (1, 2), "dcgan": (1, 2)},
+        seeds=dict.fromkeys(("default", "dcgan", "sngan", "wgangp", "r3gan", "sample"), (1, 2)),
         duels=tuple(("default", rival, minutes) for minutes in (30, FIRST_MINUTES) for rival in ("sample", "dcgan")),
         goal=Goal("default", "dcgan", target_minutes=60, every=2, until=14),
     ),
-    "digits": Plan(),
+    "digits": Plan(seeds={"conditional": (1, 2)}),
 }
 
 

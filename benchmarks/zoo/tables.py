@@ -99,10 +99,16 @@ class Tables:
         shown = {preset: of for preset, of in cells.items() if len(of) > 1}
         every = sorted(set().union(*shown.values()))
         rows = [
-            [f"KID x 1000 of {preset}", *(texts.kid(of.get(seed)) for seed in every), texts.kid_spread(of.values())]
+            [
+                f"KID x 1000 of {preset}",
+                *(texts.kid(of.get(seed)) for seed in every),
+                texts.kid_spread(of.values()),
+                texts.least_variety(of.values()),
+            ]
             for preset, of in shown.items()
         ]
-        titles = (f"{plans.FIRST_MINUTES} minutes", *(f"seed {seed}" for seed in every), "mean ± deviation")
+        seeds = (f"seed {seed}" for seed in every)
+        titles = (f"{plans.FIRST_MINUTES} minutes", *seeds, "mean ± deviation", "least variety")
         return markdown(titles, rows)
 
     def _first_of_seeds(self, preset):

@@ -37,6 +37,11 @@ def rating(values):
     return estimate(values, "{:.0f}")
 
 
+def least_variety(measured):
+    """Says how varied the least varied of some generators' images are; under 0.4 it has collapsed."""
+    return f"{min(value['training']['variety'][0] for value in measured):.2f}"
+
+
 def verdict(check):
     if not check:
         return "-"
