@@ -2,8 +2,9 @@
 
 Add a class here, or name one of a module of your own by dotted path. A preset inherits what it does not set itself.
 
-What to expect is said of faces of 50x50 and 2 cores of a small server. The README's table has all numbers;
-`python -m benchmarks.zoo` makes it.
+What to expect is said of 11,479 faces of 50x50 and 2 cores of a small server, for `python -m gan.train
+--train_data_pattern='faces/train*.tfrecords' --num_epochs=1000` and the flags that are named. The KID is that of the
+README's table, which has more numbers; `python -m benchmarks.zoo` makes it.
 """
 
 import sys
@@ -27,6 +28,8 @@ class Default(Preset):
     Against `dcgan`: three quarters of the width and an eighth of the batch, so many more updates in the same time;
     horizontal flips; moving averages of both networks battle, which takes the noise of small batches out; and p is
     fitted on held-out images.
+
+    Faces: after 10 minutes a KID x 1000 of 13, by `--preset=default --max_steps=9900`.
     """
 
 
@@ -58,7 +61,10 @@ class BaseClassic(Preset):
 
 
 class Sample(BaseClassic):
-    """Dense layers alone: the models that every team of the first contest started from."""
+    """Dense layers alone: the models that every team of the first contest started from.
+
+    Faces: after 10 minutes a KID x 1000 of 1030, by `--preset=sample --max_steps=58580`.
+    """
 
     generator_model = "SampleGenerator"
     discriminator_model = "SampleDiscriminator"
@@ -66,7 +72,10 @@ class Sample(BaseClassic):
 
 
 class DCGAN(BaseClassic):
-    """Radford et al. 2015 with 4x4 kernels: the frozen baseline. No average, no augmentation, no fitted p."""
+    """Radford et al. 2015 with 4x4 kernels: the frozen baseline. No average, no augmentation, no fitted p.
+
+    Faces: after 10 minutes a KID x 1000 of 137, by `--preset=dcgan --max_steps=910`.
+    """
 
     generator_model = "DCGAN4Generator"
     discriminator_model = "DCGAN4Discriminator"
@@ -87,6 +96,8 @@ class SNGAN(BaseAveraged):
 
     There D makes five steps for each of G's. Here it makes one, at four times G's rate, which a short training likes
     better (Heusel et al. 2017, "GANs trained by a two time-scale update rule").
+
+    Faces: after 10 minutes a KID x 1000 of 19, by `--preset=sngan --max_steps=5770`.
     """
 
     generator_model = "SNGANGenerator"
@@ -102,6 +113,8 @@ class WGANGP(BaseAveraged):
     """Gulrajani et al. 2017: a critic without normalisation, whose gradient is held to length 1.
 
     There the critic makes five steps for each of G's. Here it makes one, at twice G's rate.
+
+    Faces: after 10 minutes a KID x 1000 of 14, by `--preset=wgangp --max_steps=6750`.
     """
 
     discriminator_model = "PlainDiscriminator"
@@ -119,6 +132,8 @@ class R3GAN(BaseAveraged):
 
     There batches have 256 images or more, and each stage two blocks. The weight is their gamma of 0.4; see
     `losses.BasePenalty` for the factor of four.
+
+    Faces: after 10 minutes a KID x 1000 of 31, by `--preset=r3gan --max_steps=5300`.
     """
 
     generator_model = "R3GANGenerator"

@@ -1,8 +1,10 @@
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from gan import eval as evaluation
 from gan import flags, presets, storage, train, training_state
@@ -85,6 +87,17 @@ def test_the_frozen_baseline():
         "adam_beta2": 0.999,
         "clip_gradient_norm": 0.0,
     }
+
+
+def test_what_to_expect_is_what_the_readme_has_measured():
+    rows = re.findall(
+        r"^\| (\w+) \| [\d,]+ / [\d,]+ \| [\d,]+ \| ([\d.]+) \[", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    measured = dict(reversed(rows))  # of faces, which come first
+    assert {"default", "dcgan", "sample"} <= set(measured)
+    for name, kid in measured.items():
+        said = re.search(rf"a KID x 1000 of (\d+), by `--preset={name} --max_steps=\d+`", presets.find(name).__doc__)
+        assert said and int(said[1]) == round(float(kid)), name
 
 
 def test_a_wrong_preset_lists_the_right_ones():
