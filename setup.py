@@ -25,7 +25,9 @@ setup(
         "absl-py>=2.1,<3",
         "etils[epath]>=1.12,<1.16",
         "filelock>=3.16,<5",
+        "google-crc32c>=1.6,<2",
         "google-cloud-storage>=3.0,<4",
+        "imagehash>=4.3,<5",
         "jinja2>=3.1,<4",
         "matplotlib>=3.9,<3.12",
         "pillow>=11,<14",
@@ -37,8 +39,10 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        "beam": ["apache-beam[gcp]>=2.70,<2.78"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "test": [
+            "apache-beam>=2.70,<2.78",
             "hypothesis>=6.100,<7",
             "ipykernel>=6.29,<8",
             "nbclient>=0.10,<0.12",

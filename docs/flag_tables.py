@@ -17,6 +17,8 @@ OPTIONS = {
     "referee": "RefereeOptions",
     "replay": "ReplayOptions",
     "train_features": "TrainFeaturesOptions",
+    "build_records": "BuildOptions",
+    "describe_records": "DescribeOptions",
 }
 
 

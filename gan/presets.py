@@ -81,6 +81,17 @@ class DCGAN(BaseClassic):
     discriminator_model = "DCGAN4Discriminator"
 
 
+class ImageNet32(BaseClassic):
+    """Radford et al. 2015, section 4.3: DCGAN as published, for RGB images of 32x32 from folders of classes.
+
+    `python -m gan.train --preset=imagenet32 --image_height=32 --image_width=32 --image_channels=3
+    --train_data_pattern='imagenet32/train*.tfrecords'`; `gan.build_records` makes the records.
+    """
+
+    generator_model = "DCGANGenerator"
+    discriminator_model = "DCGANDiscriminator"
+
+
 class BaseAveraged(DCGAN):
     """What the presets below share with `default`: small batches, averages of both networks, a fitted p."""
 

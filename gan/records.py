@@ -16,15 +16,13 @@ import tqdm
 from etils import epy
 from google.protobuf import message
 
-from gan import storage
-from gan.errors import InputError, first_line
+from gan import examples, storage, tfrecords
+from gan.errors import InputError
 
 with epy.lazy_imports():
     import tensorflow as tf
 
 _CHUNK = 256  # records parsed at once
-_FRAME = 16  # bytes around each record: its length and two checksums
-_GZIP_MAGIC = b"\x1f\x8b\x08"
 
 
 class PixelStore:
@@ -205,34 +203,13 @@ class _Chunk:
 
 
 def _raw_chunks(file):
-    with file.open("rb") as head:
-        compression = "GZIP" if head.read(3) == _GZIP_MAGIC else ""
-    dataset = tf.data.TFRecordDataset(str(file), compression)
-    first, size = 0, 0
+    first = 0
     try:
-        for serialized in dataset.batch(_CHUNK).as_numpy_iterator():
+        for serialized in tfrecords.read(file, _CHUNK):
             yield _Chunk(file, first, serialized)
             first += len(serialized)
-            size += sum(len(record) + _FRAME for record in serialized)
-        if not compression and size != file.stat().length:  # TensorFlow takes a piece of a header for the end
-            yield _Chunk(file, first, [], f"{file}: record {first} is cut short: the file is truncated")
-    except tf.errors.OpError:
-        # The batch that holds the break was lost with it: read its records one by one to name the broken one.
-        yield _until_the_break(file, first, dataset.skip(first))
-
-
-def _until_the_break(file, first, dataset):
-    serialized = []
-    try:
-        for record in dataset.as_numpy_iterator():
-            serialized.append(record)
-    except tf.errors.OpError as error:
-        fault = (
-            f"{file}: record {first + len(serialized)} cannot be read ({first_line(error)}): "
-            "the file is truncated, damaged or not a TFRecord file, and what follows in it is lost"
-        )
-        return _Chunk(file, first, serialized, fault)
-    return _Chunk(file, first, serialized)
+    except tfrecords.Break as error:
+        yield _Chunk(file, first, [], f"{file}: record {first} {error}; what follows there is lost")
 
 
 class _Decoder:
@@ -242,64 +219,70 @@ class _Decoder:
         self._shape = shape
         self._size = int(np.prod(shape))
         self._with_labels = with_labels
-        self._features = {"image_raw": tf.io.RaggedFeature(tf.int64)}
-        if with_labels:
-            self._features["label"] = tf.io.RaggedFeature(tf.int64)
 
     def __call__(self, chunk):
-        faults = [chunk.fault] if chunk.fault else []
-        if not len(chunk.serialized):
-            return np.empty((0, self._size), np.uint8), np.empty(0, np.int64), faults
-        fast = self._parse(chunk.serialized)
-        if fast is not None:
-            return *fast, faults
-        good = []
-        for offset, record in enumerate(chunk.serialized):
-            fault = self._fault(record)
-            if fault:
-                faults.insert(len(faults) - bool(chunk.fault), f"{chunk.file}: record {chunk.first + offset} {fault}")
-            else:
-                good.append(record)
-        pixels, labels = self._parse(good) if good else (np.empty((0, self._size), np.uint8), np.empty(0, np.int64))
+        faults = []
+        if not chunk.serialized:
+            pixels, labels = self._stack([], [])
+        elif found := examples.parse(chunk.serialized, self._size, self._with_labels):
+            pixels, labels = found
+        else:
+            pixels, labels = self._one_by_one(chunk, faults)
+        if chunk.fault:
+            faults.append(chunk.fault)
         return pixels, labels, faults
 
-    def _parse(self, serialized):
-        """Returns (pixels, labels), or None where any record breaks the format."""
-        try:
-            parsed = tf.io.parse_example(serialized, self._features)
-        except (tf.errors.InvalidArgumentError, UnicodeDecodeError):  # TensorFlow may quote the bad bytes
-            return None
-        image = parsed["image_raw"]
-        values = image.values.numpy()
-        if np.any(image.row_lengths().numpy() != self._size) or np.any((values < 0) | (values > 255)):
-            return None
-        labels = None
-        if self._with_labels:
-            if np.any(parsed["label"].row_lengths().numpy() != 1):
-                return None
-            labels = parsed["label"].values.numpy()
-        return values.astype(np.uint8).reshape(-1, self._size), labels
+    def _stack(self, images, labels):
+        pixels = np.array(images, np.uint8).reshape(-1, self._size)
+        return pixels, np.array(labels, np.int64) if self._with_labels else None
 
-    def _fault(self, record):
-        """Says what is wrong with one record, or returns None."""
+    def _one_by_one(self, chunk, faults):
+        """Parses the records that hold what they should; says of the others what is wrong with them."""
+        images, labels = [], []
+        for number, record in enumerate(chunk.serialized, chunk.first):
+            try:
+                image, label = self._parse(record)
+            except _Fault as fault:
+                faults.append(f"{chunk.file}: record {number} {fault}")
+            else:
+                images.append(image)
+                labels.append(label)
+        return self._stack(images, labels)
+
+    def _parse(self, record):
+        """Returns (pixel values, label or None); raises `_Fault`."""
         try:
             features = tf.train.Example.FromString(record).features.feature
         except message.DecodeError as error:
-            return f"is not a tf.train.Example ({error})"
-        names = ", ".join(sorted(features)) or "none"
-        for name in self._features:
-            if name not in features:
-                return f"has no feature {name!r} (it has: {names})"
-            kind = features[name].WhichOneof("kind")
-            if kind != "int64_list":
-                return f"holds {name!r} as {kind}, expected int64_list"
-        values = np.asarray(features["image_raw"].int64_list.value)
+            raise _Fault(f"is not a tf.train.Example ({error})") from None
+        label = _integers(features, "label") if self._with_labels else [None]
+        if len(label) != 1:
+            raise _Fault(f"has {len(label)} labels, expected 1")
+        return self._image(features), label[0]
+
+    def _image(self, features):
+        packed = features["image_raw"].bytes_list.value if "image_raw" in features else ()
+        values = np.frombuffer(packed[0], np.uint8) if len(packed) == 1 else _integers(features, "image_raw")
         if len(values) != self._size:
             height, width, channels = self._shape
-            return f"has {len(values)} pixel values, expected {self._size} ({height}x{width}x{channels})"
+            raise _Fault(f"has {len(values)} pixel values, expected {self._size} ({height}x{width}x{channels})")
         if values.min() < 0 or values.max() > 255:
             outside = values[(values < 0) | (values > 255)][0]
-            return f"has the pixel value {outside}, expected 0 to 255"
-        if self._with_labels and len(features["label"].int64_list.value) != 1:
-            return f"has {len(features['label'].int64_list.value)} labels, expected 1"
-        return None
+            raise _Fault(f"has the pixel value {outside}, expected 0 to 255")
+        return values
+
+
+class _Fault(Exception):
+    """What is wrong with a record, one clause."""
+
+
+def _integers(features, name):
+    """Returns a feature's integers, int64 [n]; raises `_Fault` where it has none."""
+    if name not in features:
+        raise _Fault(f"has no feature {name!r} (it has: {', '.join(sorted(features)) or 'none'})")
+    kind = features[name].WhichOneof("kind")
+    if kind != "int64_list":
+        raise _Fault(
+            f"holds {name!r} as {kind}, expected int64_list{' or one string of bytes' * (name == 'image_raw')}"
+        )
+    return np.array(features[name].int64_list.value, np.int64)

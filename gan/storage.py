@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 
+import filelock
 from etils import epath
 from etils.epath import backend, gpath, register
 
@@ -89,7 +90,7 @@ def _matches(pattern):
 
 def write_bytes(target, data):
     """Writes a file so that a reader, or a kill, sees either the old content or the new one."""
-    with _replacing(target) as writer:
+    with replacing(target) as writer:
         writer.write(data)
 
 
@@ -108,13 +109,31 @@ def read_json(source):
 
 def copy_file(source, target):
     """Copies one file, 8 MB at a time; like `write_bytes`, never half."""
-    with source.open("rb") as reader, _replacing(target) as writer:
+    with source.open("rb") as reader, replacing(target) as writer:
         while block := reader.read(1 << 23):
             writer.write(block)
 
 
 @contextlib.contextmanager
-def _replacing(target):
+def lock(folder):
+    """Holds a folder for this process, where it is local; a killed process lets go.
+
+    Raises:
+      InputError: another process holds it.
+    """
+    if not is_local(folder):  # an object store has no locks
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise InputError(f"{folder} is in use by another process; wait for it, or name another folder") from None
+
+
+@contextlib.contextmanager
+def replacing(target):
     """Opens a temporary neighbour of `target` for writing and renames it when all is written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.tmp"

@@ -147,7 +147,7 @@ def train(options):
     if options.dry_run:
         _dry_run(folder, options)
         return
-    with folder.lock():
+    with storage.lock(folder.path):
         folder.tidy()
         # Whatever can be refused is refused before the folder changes.
         data = readers.read(options, options.train_data_pattern, "train")

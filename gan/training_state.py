@@ -5,7 +5,6 @@ touches, `train_dir/run.json` the options and the data's fingerprint. The place 
 needs no saving, because both are functions of the step (see `gan.readers.Batches` and `gan.seeds`).
 """
 
-import contextlib
 import dataclasses
 import fnmatch
 import io
@@ -13,7 +12,6 @@ import re
 import zipfile
 import zlib
 
-import filelock
 import numpy as np
 
 from gan import __version__, storage
@@ -45,23 +43,6 @@ class RunFolder:
     """
 
     path: object
-
-    @contextlib.contextmanager
-    def lock(self):
-        """Holds the folder for this process, where it is local; a killed process lets go.
-
-        Raises:
-          InputError: another process trains here.
-        """
-        if not storage.is_local(self.path):
-            yield
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(self.path / ".lock", timeout=0):
-                yield
-        except filelock.Timeout:
-            raise InputError(f"--train_dir={self.path}: another process is training in this folder") from None
 
     def has_run(self):
         return (self.path / "run.json").exists()

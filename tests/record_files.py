@@ -11,10 +11,12 @@ def example(pixels, label=None, name="image_raw"):
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def bytes_example(pixels):
-    """The right pixels under the right name, but as a byte string."""
-    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[bytes(pixels)]))
-    return tf.train.Example(features=tf.train.Features(feature={"image_raw": feature})).SerializeToString()
+def bytes_example(*strings, label=None):
+    """Returns a serialized `tf.train.Example` with the pixels as strings of bytes; one is right."""
+    features = {"image_raw": tf.train.Feature(bytes_list=tf.train.BytesList(value=strings))}
+    if label is not None:
+        features["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)]))
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 def write(path, serialized, compression=""):

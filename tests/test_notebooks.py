@@ -1,4 +1,4 @@
-"""The notebook runs from end to end, shows what it says it shows, and is stored without outputs."""
+"""The notebooks run from end to end, show what they say they show, and are stored without outputs."""
 
 import base64
 import io
@@ -8,21 +8,23 @@ import nbclient
 import nbformat
 import numpy as np
 import pytest
+import record_files
 from conftest import ROOT
 from PIL import Image
 
 from gan import metrics
 
-FILE = ROOT / "notebooks" / "model_testing.ipynb"
+FOLDER = ROOT / "notebooks"
+FILES = sorted(FOLDER.glob("*.ipynb"))
 NUMBER = r"(-?[\d.]+(?:e[+-]\d+)?)"
 
 
-def run(tmp_path, monkeypatch, **settings):
-    """Executes the notebook in an empty folder, with environment variables; returns {cell id: outputs}."""
+def run(name, tmp_path, monkeypatch, **settings):
+    """Executes a notebook in an empty folder, with environment variables; returns {cell id: outputs}."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name, value in settings.items():
-        monkeypatch.setenv(name, str(value))
-    notebook = nbformat.read(FILE, as_version=4)
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, str(value))
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=200, kernel_name="python3", resources=resources).execute()
     return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
@@ -45,8 +47,9 @@ def measures(text):
     return {row[0]: [tuple(map(float, found)) for found in re.findall(estimate, row[1])] for row in rows}
 
 
-def test_the_notebook_is_stored_without_outputs():
-    notebook = nbformat.read(FILE, as_version=4)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_notebook_is_stored_without_outputs(file):
+    notebook = nbformat.read(file, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
         assert "attachments" not in cell
@@ -57,8 +60,9 @@ def test_the_notebook_is_stored_without_outputs():
     assert notebook.metadata.kernelspec.name == "python3"
 
 
-def test_the_notebook_uses_nothing_private():
-    notebook = nbformat.read(FILE, as_version=4)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_notebook_uses_nothing_private(file):
+    notebook = nbformat.read(file, as_version=4)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     assert not re.findall(r"(?<!\w)\w+\._[a-z]\w*|import _\w+", code)
 
@@ -66,7 +70,7 @@ def test_the_notebook_uses_nothing_private():
 @pytest.mark.slow
 def test_a_run_is_shown_in_pictures_and_numbers(tmp_path, monkeypatch, tiny_run):
     train_dir, _ = tiny_run
-    outputs = run(tmp_path, monkeypatch, GAN_SUBMISSION=train_dir, GAN_NUM_IMAGES=120, GAN_SEED=3)
+    outputs = run("model_testing", tmp_path, monkeypatch, GAN_SUBMISSION=train_dir, GAN_NUM_IMAGES=120, GAN_SEED=3)
     assert f"{train_dir}/export/step_6: SampleGenerator and SampleDiscriminator, step 6" in printed(outputs["model"])
     assert "1437 training images, 120 real images that were not trained on, 120 generated" in printed(outputs["data"])
 
@@ -98,7 +102,66 @@ def test_a_run_is_shown_in_pictures_and_numbers(tmp_path, monkeypatch, tiny_run)
 def test_without_any_data_a_small_model_is_trained(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.delenv("GAN_SUBMISSION", raising=False)
-    outputs = run(tmp_path, monkeypatch, GAN_DEMO_STEPS=8, GAN_NUM_IMAGES=80)
+    outputs = run("model_testing", tmp_path, monkeypatch, GAN_DEMO_STEPS=8, GAN_NUM_IMAGES=80)
     assert re.search(r"export/step_8: DCGAN4Generator and .*, step 8, \(28, 28, 1\)$", printed(outputs["model"]))
     assert len(images(outputs["samples"])) == 2
     assert set(measures(printed(outputs["quality"]))) >= {"kid", "variety"}
+
+
+@pytest.mark.slow
+def test_without_any_pictures_some_are_drawn_and_explored(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for name in ("GAN_TRAIN_DATA_PATTERN", "GAN_INPUT"):
+        monkeypatch.delenv(name, raising=False)
+    outputs = run("explore_data", tmp_path, monkeypatch, GAN_NUM_PICTURES=60, GAN_IMAGE_SIDE=20)
+    assert printed(outputs["pictures"]).startswith("drawn: 70 files in ")
+    refused = re.findall(r"no usable picture: (\S+) (.*)", printed(outputs["build"]))
+    assert [place for place, _ in refused] == ["squares/cut_short.png", "squares/notes.png"]
+    assert [reason.split(" (")[0] for _, reason in refused] == ["is truncated", "is no image of a known kind"]
+
+    numbers = printed(outputs["numbers"])
+    assert "images: 68 of 20x20x3 (by manifest.json)" in numbers
+    assert "labels: 2 (discs: 36, squares: 32)" in numbers
+    assert "of a single colour: 2 image(s)" in numbers
+    assert "not usable: 0" in numbers
+    assert "copies: 4\n" in printed(outputs["copies"])  # three discs and a blank picture
+    assert re.search("looking alike: [123]\n", printed(outputs["copies"]))
+
+    splits = printed(outputs["splits"])
+    assert sum(map(int, re.findall(r"(\d+) images;", splits))) == 68
+    overlaps = re.findall(r"(\w+) images that are in train: (\d+); that look like one there: (\d+)", splits)
+    assert overlaps == [("validation", "0", "0"), ("test", "0", "0")]
+    assert "image_raw: int64_list of 1,200 values: " in printed(outputs["record"])
+    assert "float32 (16, 1200), 0." in printed(outputs["reader"])
+    assert "their labels: [0, 1]" in printed(outputs["reader"])
+    assert re.findall(r"^(\w+): (\w+)-", printed(outputs["verify"]), re.MULTILINE) == [
+        ("same", split) for split in ("train", "validation", "test")
+    ]
+    for cell, count in {"sheet": 1, "mean": 2, "copies": 2, "reader": 2}.items():
+        shown = images(outputs[cell])
+        assert len(shown) == count, cell
+        assert all(min(image.shape) > 60 and image.std() > 5 for image in shown), cell
+
+
+@pytest.mark.slow
+def test_records_of_ones_own_are_explored(tmp_path, monkeypatch, random_pixels):
+    pixels = random_pixels(30, 64)
+    pixels[4] = pixels[2]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    train = [record_files.example(row) for row in pixels[:20]]
+    patterns = {
+        "GAN_TRAIN_DATA_PATTERN": record_files.write(folder / "train", [train[0], b"\xff", *train[1:]]),
+        "GAN_VALIDATION_DATA_PATTERN": record_files.write_images(folder / "validation", pixels[[25, 7, 2]]),
+    }
+    (tmp_path / "empty").mkdir()
+    outputs = run("explore_data", tmp_path / "empty", monkeypatch, **patterns)
+    assert printed(outputs["pictures"]) == printed(outputs["verify"]) == ""
+    numbers = printed(outputs["numbers"])
+    assert "images: 23 of 8x8x1" in numbers and "labels: none" in numbers and "not usable: 1\n" in numbers
+    assert f"copies: 3\nfor instance {folder}/train record 5 and {folder}/train record 3" in printed(outputs["copies"])
+    assert "train: 20 images; no labels\nvalidation: 3 images; no labels\n" in printed(outputs["splits"])
+    assert "validation images that are in train: 2; that look like one there: 0" in printed(outputs["splits"])
+    assert f"image_raw: int64_list of 64 values: {', '.join(map(str, pixels[0, :8]))} ..." in printed(outputs["record"])
+    assert "20 records; the first batch: float32 (16, 64)" in printed(outputs["reader"])
+    assert list((tmp_path / "empty").iterdir()) == []

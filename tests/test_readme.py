@@ -8,7 +8,9 @@ import pytest
 from conftest import ROOT, sample_options
 
 import gan.battle
+import gan.build_records
 import gan.check_submission
+import gan.describe_records
 import gan.eval
 import gan.generate_and_discriminate
 import gan.linear_interpolation
@@ -31,6 +33,8 @@ OPTIONS = {
     "tournament": gan.tournament.TournamentOptions,
     "referee": gan.referee.RefereeOptions,
     "replay": gan.replay.ReplayOptions,
+    "build_records": gan.build_records.BuildOptions,
+    "describe_records": gan.describe_records.DescribeOptions,
 }
 
 

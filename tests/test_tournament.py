@@ -177,7 +177,7 @@ def test_other_settings_and_a_second_process_are_refused(options, field, tmp_pat
     with pytest.raises(InputError, match="tie_break='seed', now it is 'time'"):
         tournament(options(tie_break="time"))
     with (
-        ledger.Ledger(storage.path(str(tmp_path / "contest"))).lock(),
+        storage.lock(storage.path(str(tmp_path / "contest"))),
         pytest.raises(InputError, match="in use by another process"),
     ):
         tournament(options())

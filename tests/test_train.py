@@ -311,7 +311,7 @@ def test_files_of_somebody_else_are_never_touched(start_new_model, tmp_path):
 
 def test_a_folder_is_trained_in_by_one_process_at_a_time(tmp_path):
     folder = training_state.RunFolder(storage.path(str(tmp_path / "run")))
-    with folder.lock(), pytest.raises(InputError, match="another process is training"):
+    with storage.lock(folder.path), pytest.raises(InputError, match="in use by another process"):
         train.train(options(tmp_path))
 
 

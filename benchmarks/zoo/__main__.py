@@ -29,7 +29,7 @@ from gan.errors import InputError, Interrupted
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import ledger
+    pass
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
 
@@ -86,7 +86,7 @@ def compare(options):
     elif options.dry_run:
         _list(schedule.jobs_left(Comparison(options)))
     else:
-        with ledger.Ledger(folder).lock():
+        with storage.lock(folder):
             _do_what_is_left(Comparison(options))
 
 

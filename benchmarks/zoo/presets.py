@@ -11,6 +11,9 @@ with epy.lazy_imports():
     from gan import class_lookup, models
 
 
+_OF_OTHER_IMAGES = ("imagenet32",)  # meant for images that are not compared here
+
+
 @functools.cache
 def settings_of(preset):
     """Returns the `train.TrainOptions` of a preset."""
@@ -35,7 +38,7 @@ def chosen(only, data):
       InputError: one that is named does not exist, or cannot learn from these data.
     """
     named = [name.strip() for name in only.split(",") if name.strip()]
-    wanted = list(dict.fromkeys(named)) or list(presets.own_names())
+    wanted = list(dict.fromkeys(named)) or [name for name in presets.own_names() if name not in _OF_OTHER_IMAGES]
     unfit = [name for name in wanted if needs_labels(name) and data != "digits"]
     if named and unfit:
         raise InputError(f"--only={','.join(unfit)}: learns from labels, and {data} have none")

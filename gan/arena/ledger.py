@@ -42,23 +42,6 @@ class Ledger:
     def __init__(self, output):
         self.output = output
 
-    def lock(self):
-        """Keeps a second process out for the length of a `with` block; the system lifts it when this one dies.
-
-        Raises:
-          InputError: another process holds it.
-        """
-        self.output.mkdir(parents=True, exist_ok=True)
-        if not storage.is_local(self.output):
-            return contextlib.nullcontext()  # an object store has no locks
-        lock = filelock.FileLock(str(self.output / ".lock"), timeout=0)
-        try:
-            return lock.acquire()
-        except filelock.Timeout:
-            raise InputError(
-                f"{self.output} is in use by another process; wait for it, or name another folder"
-            ) from None
-
     # What is settled when a contest begins.
 
     def settled(self):

@@ -100,7 +100,7 @@ class Organiser:
     def __enter__(self):
         options = self.options
         self._resources.enter_context(_signals_interrupt())
-        self._resources.enter_context(self.ledger.lock())
+        self._resources.enter_context(storage.lock(self.ledger.output))
         self._pool = self._resources.enter_context(pool.Pool(self.sandboxed, options.time_limit, options.workers))
         examples = check.Examples(
             options.contest, self.images.reals, self.images.training, self.images.validation, options.seed

@@ -1,0 +1,177 @@
+"""What a source asks of a file system beyond `gan.storage`: listings with sizes, and reads that say what went wrong."""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import os
+import pathlib
+import stat
+import sys
+
+from gan import storage
+from gan.errors import RunError, first_line
+
+LARGEST = 256 << 20  # bytes; what is larger is a bomb or no picture
+TOO_LARGE = "is larger than 256 MB"
+CUT_SHORT = "is cut short"
+LINK_TO_FOLDER = "is a symbolic link to a folder"
+
+
+class Unreadable(Exception):
+    """A file gives no bytes; the message is the reason, one clause."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """An entry of a folder.
+
+    Attributes:
+      name: its name there.
+      is_folder: whether it is a folder.
+      size: bytes.
+      stamp: changes when the content does, as far as the file system says.
+      fault: why it must not be opened, or None.
+    """
+
+    name: str
+    is_folder: bool = False
+    size: int = 0
+    stamp: int | None = None
+    fault: str | None = None
+
+
+def listing(folder, root):
+    """Returns an iterator of `Found`, sorted by name.
+
+    Args:
+      folder: an `epath.Path`.
+      root: the folder that symbolic links must not lead out of.
+
+    Raises:
+      OSError: the folder cannot be read.
+      RunError: Google Cloud Storage does not answer.
+    """
+    if str(folder).startswith("gs://"):
+        return iter(_bucket_listing(folder))
+    if storage.is_local(folder):
+        names, real_root = sorted(os.listdir(folder)), os.path.realpath(root)
+        return (_look(folder / name, real_root) for name in names)
+    names = sorted(entry.name for entry in folder.iterdir())
+    return filter(None, (_remote_look(folder / name) for name in names))
+
+
+def _look(file, root):
+    try:
+        status = os.lstat(file)
+        if stat.S_ISLNK(status.st_mode):
+            if fault := _link_fault(file, root):
+                return Found(file.name, fault=fault)
+            status = os.stat(file)
+    except OSError as error:
+        return Found(file.name, fault=reason(error))
+    if stat.S_ISDIR(status.st_mode):
+        return Found(file.name, is_folder=True)
+    fault = None if stat.S_ISREG(status.st_mode) else "is not a file but a pipe, a socket or a device"
+    return Found(file.name, size=status.st_size, stamp=status.st_mtime_ns, fault=fault)
+
+
+def _link_fault(link, root):
+    """Says why a symbolic link is not followed, or returns None.
+
+    Links to folders never are: what they hold is met where it lies, and links in a circle have no end.
+    """
+    try:
+        target = pathlib.Path(os.path.realpath(link, strict=True))
+    except OSError as error:
+        circle = error.errno == errno.ELOOP
+        return "is a symbolic link that leads to itself" if circle else "is a broken symbolic link"
+    if not target.is_relative_to(root):
+        return "is a symbolic link that leads outside the folder"
+    return LINK_TO_FOLDER if target.is_dir() else None
+
+
+def _remote_look(file):
+    try:
+        status = file.stat()
+    except FileNotFoundError:  # in "cats", ram:// lists "cats-and" as "-and", too
+        return None
+    return Found(file.name, status.is_directory, status.length)
+
+
+def _bucket_listing(folder):
+    """Lists a folder of Google Cloud Storage: a request for a thousand names, where `stat` takes one for each."""
+    from google.api_core import exceptions  # noqa: PLC0415 - as below
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+
+    bucket, _, prefix = str(folder).removeprefix("gs://").partition("/")
+    prefix = prefix.rstrip("/") + "/" if prefix else ""
+    try:
+        blobs = _gs_client().list_blobs(bucket, prefix=prefix, delimiter="/")
+        found = [Found(blob.name[len(prefix) :], size=blob.size, stamp=blob.generation) for blob in blobs]
+    except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
+        raise RunError(f"{folder}: Google Cloud Storage does not answer ({first_line(error)}); try again") from None
+    found += [Found(name[len(prefix) : -1], is_folder=True) for name in blobs.prefixes]
+    # A folder's own marker, and names with "//", have no name here.
+    return sorted((entry for entry in found if entry.name), key=lambda entry: entry.name)
+
+
+@functools.cache
+def _gs_client():
+    from google.cloud import storage as google_storage  # noqa: PLC0415 - takes a second, few commands need it
+
+    return google_storage.Client()
+
+
+def size_and_stamp(file):
+    """Returns a file's size in bytes, and what changes when its content does, or None where nothing tells."""
+    if storage.is_local(file):
+        status = os.stat(file)
+        return status.st_size, status.st_mtime_ns
+    return file.stat().length, storage.generation(file)
+
+
+def read(file):
+    """Returns the bytes of a file.
+
+    Raises:
+      Unreadable: it cannot be read, or is larger than 256 MB.
+    """
+    with opened(file) as reader:
+        size = os.fstat(reader.fileno()).st_size if storage.is_local(file) else LARGEST
+        data = reader.read(min(size, LARGEST) + 1)  # as little as is needed: that much is reserved
+    if len(data) > LARGEST:
+        raise Unreadable(TOO_LARGE)
+    return data
+
+
+@contextlib.contextmanager
+def opened(file):
+    """Opens a file for reading bytes.
+
+    Raises:
+      Unreadable: it cannot be opened or read; also from within the block.
+    """
+    try:
+        if storage.is_local(file) and not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for
+            raise Unreadable("is not a file")
+        with file.open("rb") as reader:
+            yield reader
+    except OSError as error:
+        raise Unreadable(reason(error)) from None
+    except _lasting_errors() as error:
+        raise Unreadable(f"cannot be read ({first_line(error)})") from None
+
+
+def _lasting_errors():
+    """The errors of TensorFlow's file layer that another try would not mend; the others are not the file's fault."""
+    tensorflow = sys.modules.get("tensorflow")  # it is there if a remote file was opened
+    names = ("NotFoundError", "PermissionDeniedError", "FailedPreconditionError", "InvalidArgumentError")
+    return tuple(getattr(tensorflow.errors, name) for name in (*names, "OutOfRangeError")) if tensorflow else ()
+
+
+def reason(error):
+    """Returns an `OSError` as a clause."""
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    return f"cannot be read ({error.strerror or first_line(error)})"
