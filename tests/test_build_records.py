@@ -20,8 +20,8 @@ from builds import split_of as splits_of
 from conftest import ROOT
 from PIL import Image
 
-from gan import build_records, flags, pictures, records, storage
-from gan.data import decoding, fingerprints, preparation, runners, shards
+from gan import build_records, pictures, records, storage
+from gan.data import decoding, fingerprints, preparation, reports, runners, shards
 from gan.errors import InputError
 
 HALVES = "a:0.5,b:0.5"
@@ -118,10 +118,13 @@ def test_a_contact_sheet_shows_the_first_records(channels, photos, tmp_path):
         np.testing.assert_array_equal(cells, [pixels_of(example) for example in read])
 
 
-def test_a_contact_sheet_of_large_images_shows_few(tmp_path):
-    source = data_files.folder(tmp_path / "in", {f"{number}.png": png(number) for number in range(5)})
-    build(source, tmp_path / "out", height=2000, width=2000, channels=3, splits="all:1")
-    assert Image.open(tmp_path / "out" / "all.png").size == (4000, 2000)  # two of 12 MB; 200 would be 2.4 GB
+@pytest.mark.parametrize("limit, images", [(1 << 20, 60), (64 * 25 + 63, 25), (64, 1), (10, 1)])
+def test_a_contact_sheet_of_large_images_shows_fewer(limit, images, photos, tmp_path, monkeypatch):
+    """Two hundred of 4096 x 4096 pixels would be 10 GB."""
+    monkeypatch.setattr(reports, "_SHEET_BYTES", limit)
+    build(photos, tmp_path / "out", splits="all:1")
+    columns = min(20, images)
+    assert Image.open(tmp_path / "out" / "all.png").size == (columns * 8, -(-images // columns) * 8)
 
 
 def test_duplicates_are_reported_and_on_one_side(tmp_path):
@@ -362,10 +365,8 @@ def test_an_empty_split_is_a_warning(command, tmp_path):
     "line, words",
     [
         (["--inptu=photos"], "Unknown command line flag 'inptu'. Did you mean: input"),
-        (["photos", "out"], "unexpected argument 'photos'"),
         (["--input=/no/such/folder", "--output=out"], "--input=/no/such/folder does not exist; expected a folder"),
         (["--input=setup.py", "--output=out"], "expected a folder, a zip or tar file, a .csv file or an IDX file"),
-        (["--input=tests", "--output=out"], "tests holds no images but"),
     ],
 )
 def test_a_mistake_is_one_line(line, words, command, tmp_path):
@@ -413,13 +414,6 @@ def test_a_terminal_shows_progress(photos, tmp_path):
     bars = shown.decode().replace("\r", "\n").splitlines()
     assert any(line.startswith("images: 100%") and "60.0/60.0" in line and "files/s]" in line for line in bars)
     assert any(line.startswith("records: 100%") and "60.0/60.0" in line for line in bars)
-
-
-def test_help_lists_the_flags(command):
-    done = command("build_records", "--help")
-    assert done.returncode == 0
-    for name, _, _ in flags.describe(build_records.BuildOptions):
-        assert f"  {name}=" in done.stdout
 
 
 def test_the_output_must_not_lie_in_the_input(photos, tmp_path):

@@ -121,7 +121,7 @@ def test_a_build_may_be_killed_at_every_moment(photos, tmp_path, wanted):
 @pytest.mark.parametrize("seed", range(10))
 def test_a_build_may_be_killed_again_and_again(seed, photos, tmp_path, wanted):
     moments = random.Random(seed)
-    while killed_at(moments.randint(1, 12), photos, tmp_path / "killed"):
+    while killed_at(moments.randint(1, 40), photos, tmp_path / "killed"):
         pass
     assert content(tmp_path / "killed") == wanted
 
@@ -225,7 +225,7 @@ def test_another_version_is_not_mixed_with_a_build_that_was_stopped(photos, tmp_
         small_build(photos, tmp_path / "out", height=9)
 
 
-@pytest.mark.parametrize("runner, workers", [("local", 3), ("beam", 0)])
+@pytest.mark.parametrize("runner, workers", [("local", 3), pytest.param("beam", 0, marks=pytest.mark.slow)])
 def test_a_build_may_go_on_with_another_runner(runner, workers, photos, tmp_path, wanted):
     if runner == "beam":
         pytest.importorskip("apache_beam")
