@@ -21,8 +21,8 @@ import zipfile
 import numpy as np
 from PIL import Image, ImageOps
 
-from gan import flags, seeds, storage, tfrecords
-from gan.data import fingerprints, shards
+from gan import examples, flags, seeds, storage, tfrecords
+from gan.data import fingerprints
 from gan.flags import flag
 
 SIDE = 50
@@ -61,7 +61,7 @@ def loop(source, target):
             content, key = fingerprints.content_hash(pixels), fingerprints.perceptual_key(pixels)
             drawn = seeds.derive(0, "split", key) / 2**64
             split = next(split for split, end in SHARES.items() if drawn < end)
-            files[split].write(tfrecords.frame(shards.example(pixels.reshape(-1), None, "contest")))
+            files[split].write(tfrecords.frame(examples.serialize(pixels.reshape(-1), None, examples.INTEGERS)))
             csv.writer(tables[split]).writerow((name, content.hex()))
     for file in (*files.values(), *tables.values()):
         file.close()

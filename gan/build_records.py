@@ -26,6 +26,7 @@ from gan.data import building, decoding, runners, shards, sources, splits
 from gan.errors import InputError, Interrupted, printable
 from gan.flags import flag
 
+_NAMING = ("labels", "group_pattern", "path_column", "label_column", "group_column")
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _STOPPED = "stopped; the same command goes on where it was"
 
@@ -51,7 +52,9 @@ class BuildOptions(flags.SeedOptions):
         choices=decoding.RESIZES,
     )
     format: str = flag(
-        "contest", "contest: pixels as a list of integers; bytes: as bytes, a third smaller", choices=shards.FORMATS
+        "contest",
+        "contest: pixels as a list of integers; bytes: as bytes, a third smaller",
+        choices=tuple(shards.FORMATS),
     )
     splits: str = flag("train:0.9,validation:0.05,test:0.05", "name and share of each split, comma-separated")
     shards: int = flag(0, "record files of each split; 0: one for each 10,000 of all images", lower=0, upper=99999)
@@ -86,9 +89,6 @@ class BuildOptions(flags.SeedOptions):
             raise InputError("--beam_options are for --runner=beam")
         if self.workers and self.runner == "beam":
             raise InputError("--workers are for --runner=local; Beam's own flags go into --beam_options")
-
-
-_NAMING = ("labels", "group_pattern", "path_column", "label_column", "group_column")
 
 
 def build(options):

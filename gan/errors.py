@@ -5,6 +5,7 @@ and turns it into an exit code; anything else that is raised is a bug and keeps 
 """
 
 import re
+import sys
 
 
 class InputError(Exception):
@@ -48,6 +49,12 @@ def printable(text, longest=1000):
     """Returns a stranger's text as one line that is safe on a terminal: control characters escaped, cut short."""
     escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
     return escaped if len(escaped) <= longest else escaped[:longest] + "..."
+
+
+def of_tensorflow(names):
+    """Returns TensorFlow's error classes of these names as a tuple: empty where nothing has needed TensorFlow yet."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tuple(getattr(tensorflow.errors, name) for name in names) if tensorflow else ()
 
 
 def first_line(error):

@@ -19,7 +19,7 @@ import typing
 
 from absl import flags as absl_flags
 
-from gan import random_noise_generator
+from gan import errors, random_noise_generator
 from gan.errors import InputError, Interrupted, RunError
 
 _DEFINE = {
@@ -273,17 +273,10 @@ def run(command, options_class, argv=None, *, with_tensorflow=True):
         print("interrupted", file=sys.stderr)
         code = 128 + signal.SIGINT
     except Exception as error:
-        if not _is_from_outside(error):
+        if not isinstance(error, (OSError, *errors.of_tensorflow(_REMOTE_ERRORS))):  # not of a disk or a network
             raise
         code = _fail(" ".join(str(getattr(error, "message", error)).split()), 1)
     sys.exit(code)
-
-
-def _is_from_outside(error):
-    """Whether an error is one of disks and networks."""
-    tensorflow = sys.modules.get("tensorflow")  # it is there if it was needed
-    remote = tuple(getattr(tensorflow.errors, name) for name in _REMOTE_ERRORS) if tensorflow else ()
-    return isinstance(error, (OSError, *remote))
 
 
 def _import_tensorflow_quietly():

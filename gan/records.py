@@ -4,7 +4,6 @@ Both wings read through here. Everything is parsed and checked once, in file ord
 before anything else happens; after that an image costs one copy of its bytes.
 """
 
-import collections
 import concurrent.futures
 import dataclasses
 import hashlib
@@ -16,7 +15,7 @@ import tqdm
 from etils import epy
 from google.protobuf import message
 
-from gan import examples, storage, tfrecords
+from gan import examples, ordered_map, storage, tfrecords
 from gan.errors import InputError
 
 with epy.lazy_imports():
@@ -134,7 +133,7 @@ def read(patterns, shape, *, with_labels=False, num_readers=8, cache_mb=1024, ma
     bar = tqdm.tqdm(desc="reading records", unit=" records", unit_scale=True, delay=2, leave=False, disable=None)
     with bar, concurrent.futures.ThreadPoolExecutor(num_readers) as pool:
         decode = _Decoder(shape, with_labels)
-        for pixels, labels, faults in _map_in_order(pool, decode, chunks, 2 * num_readers):
+        for pixels, labels, faults in ordered_map.ordered_map(pool, decode, chunks, 2 * num_readers):
             bad.extend(faults)
             if len(bad) > max_bad_records:
                 raise InputError(f"{bad[0]}{_count_text(bad, max_bad_records)}")
@@ -148,21 +147,6 @@ def read(patterns, shape, *, with_labels=False, num_readers=8, cache_mb=1024, ma
 
 def _count_text(bad, allowed):
     return f" (and {len(bad) - 1} more; --max_bad_records={allowed})" if allowed else ""
-
-
-def _map_in_order(pool, function, items, window):
-    """`map` over a thread pool that keeps the order and never holds more than `window` results."""
-    waiting = collections.deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= window:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 class _Builder:

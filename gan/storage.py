@@ -193,15 +193,26 @@ def generation(file):
     """Returns the generation of an object in Google Cloud Storage, which changes with its content, else None."""
     if not str(file).startswith("gs://"):
         return None
+    bucket, _, name = str(file).removeprefix("gs://").partition("/")
+    with gs_client(file) as client:
+        blob = client.bucket(bucket).get_blob(name)
+    return blob and blob.generation
+
+
+@contextlib.contextmanager
+def gs_client(place):
+    """Yields a client of Google Cloud Storage, to ask about `place` within the block.
+
+    Raises:
+      RunError: it does not answer.
+    """
     from google.api_core import exceptions  # noqa: PLC0415 - as below
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
-    bucket, _, name = str(file).removeprefix("gs://").partition("/")
     try:
-        blob = _gs_client().bucket(bucket).get_blob(name)
+        yield _gs_client()
     except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
-        raise RunError(f"{file}: Google Cloud Storage does not answer ({first_line(error)}); try again") from None
-    return blob and blob.generation
+        raise RunError(f"{place}: Google Cloud Storage does not answer ({first_line(error)}); try again") from None
 
 
 @functools.cache

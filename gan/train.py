@@ -162,7 +162,7 @@ def train(options):
             print(f"moved the old run to {aside}")
         folder.record(record)
         if changed := record["sessions"][-1]["changed"]:
-            print(f"changed since the last session: {_in_words(changed)}")
+            print("changed since the last session:", "; ".join(training_state.change_texts(changed)))
         _Run(options, folder, data, networks, exporter, *start).go()
 
 
@@ -237,16 +237,13 @@ def _record(folder, options, data, goes_on):
     if fixed:
         if "data_fingerprint" in fixed:
             fixed["the data of --train_data_pattern (its fingerprint)"] = fixed.pop("data_fingerprint")
+        differences = "; ".join(training_state.change_texts(fixed))
         raise InputError(
-            f"the run in --train_dir={options.train_dir} cannot go on with these changes: {_in_words(fixed)}. "
+            f"the run in --train_dir={options.train_dir} cannot go on with these changes: {differences}. "
             "Give the old values, another --train_dir, or --start_new_model"
         )
     session = {"step": folder.saved_steps()[-1], "changed": changed}
     return {**now, "sessions": [*before["sessions"], session]}
-
-
-def _in_words(changes):
-    return "; ".join(f"{name} was {old}, is now {new}" for name, (old, new) in changes.items())
 
 
 def _exporter(options, data, networks):

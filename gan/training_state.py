@@ -150,6 +150,11 @@ def changes(before, now):
     return {name: [before.get(name), value] for name, value in now.items() if before.get(name) != value}
 
 
+def change_texts(found):
+    """Returns what `changes` has found as a list of clauses: "batch_size was 16, is now 17"."""
+    return [f"{name} was {old}, is now {new}" for name, (old, new) in found.items()]
+
+
 def name_variables(owners):
     """Names Keras variables for saving.
 

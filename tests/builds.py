@@ -1,6 +1,7 @@
 """Builds for the tests: pictures to build from, builds that start in no time, and what they leave."""
 
 import csv
+import pathlib
 from unittest import mock
 
 import numpy as np
@@ -27,6 +28,14 @@ class InThisProcess:
 
     def map(self, function, tasks):
         return map(function, tasks)
+
+
+def alive(pid):
+    """Whether a process is there and is no zombie."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def options(source, output, **settings):

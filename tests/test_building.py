@@ -17,7 +17,7 @@ import time
 import data_files
 import pytest
 from bad_images import BAD_IMAGES, encoded, sample
-from builds import CLASSES, TREE, InThisProcess, build, content, listed, png, records_in, table
+from builds import CLASSES, TREE, InThisProcess, alive, build, content, listed, png, records_in, table
 from conftest import ROOT
 
 from gan import storage
@@ -340,13 +340,6 @@ def workers_of(process):
     return [int(pid) for pid in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def alive(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -403,18 +396,17 @@ def test_a_killed_worker_is_one_line(large_photos, tmp_path):
 def test_killed_at_random_moments_the_records_are_the_same_bytes(large_photos, tmp_path):
     process = start(large_photos, tmp_path / "whole")
     assert process.communicate()[1] == ""
-    moments, kills = random.Random(5), 0
-    while True:
+    delays = random.Random(5)
+    for reached in (1, 6, 11, 15):  # chunks of 15: the last kill falls into the writing
         process = start(large_photos, tmp_path / "killed")
-        try:
-            process.communicate(timeout=0.8 + 2.5 * moments.random())
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
+        wait_for(lambda reached=reached: chunks_in(tmp_path / "killed") >= reached)
+        time.sleep(0.05 * delays.random())
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    process = start(large_photos, tmp_path / "killed")
+    assert process.communicate()[1] == ""
     assert process.returncode == 0
-    assert kills >= 2
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
     assert len(records_in(tmp_path / "killed")) == 3
     assert sum(len(table(tmp_path / "killed" / f"{name}.csv")) for name in "ab") == 100

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from builds import alive
 from conftest import ROOT
 
 from gan import storage
@@ -67,14 +68,6 @@ class Task:
 
     def __str__(self):
         return f"task of {len(self.data)} bytes"
-
-
-def alive(pid):
-    """Whether a process is there and is no zombie."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def gone(pids, seconds=10):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gan import tfrecords
+from gan import examples, tfrecords
 from gan.data import shards
 
 PIXELS = arrays.arrays(np.uint8, st.integers(1, 400))
@@ -32,7 +32,7 @@ def of_tensorflow(pixels, label, kind):
 @settings(deadline=None)
 @given(PIXELS, LABELS)
 def test_an_example_is_what_tensorflow_writes(kind, pixels, label):
-    assert shards.example(pixels, label, kind) == of_tensorflow(pixels, label, kind)
+    assert examples.serialize(pixels, label, shards.FORMATS[kind]) == of_tensorflow(pixels, label, kind)
 
 
 @pytest.mark.parametrize("kind", shards.FORMATS)
@@ -40,14 +40,14 @@ def test_an_example_is_what_tensorflow_writes(kind, pixels, label):
 def test_sizes_of_all_lengths(kind, size, random_pixels):
     """The lengths that stand before a field take from one byte to four."""
     pixels = random_pixels(1, size)[0]
-    assert shards.example(pixels, 7, kind) == of_tensorflow(pixels, 7, kind)
+    assert examples.serialize(pixels, 7, shards.FORMATS[kind]) == of_tensorflow(pixels, 7, kind)
 
 
 @pytest.mark.parametrize("value", [0, 127, 128, 255])
 @pytest.mark.parametrize("kind", shards.FORMATS)
 def test_pixels_of_one_value(kind, value):
     pixels = np.full(50, value, np.uint8)
-    assert shards.example(pixels, None, kind) == of_tensorflow(pixels, None, kind)
+    assert examples.serialize(pixels, None, shards.FORMATS[kind]) == of_tensorflow(pixels, None, kind)
 
 
 @pytest.mark.parametrize("kind", shards.FORMATS)
@@ -56,8 +56,10 @@ def test_tensorflow_reads_a_file_of_them(kind, tmp_path, random_pixels):
 
     pixels, labels = random_pixels(9, 48), [0, 5, -3, 2**62, 1, 1, -(2**63), 300, 9]
     file = tmp_path / "some.tfrecords"
-    examples = [shards.example(image, label, kind) for image, label in zip(pixels, labels, strict=True)]
-    file.write_bytes(b"".join(map(tfrecords.frame, examples)))
+    messages = [
+        examples.serialize(image, label, shards.FORMATS[kind]) for image, label in zip(pixels, labels, strict=True)
+    ]
+    file.write_bytes(b"".join(map(tfrecords.frame, messages)))
     read = [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))]
     for example, image, label in zip(read, pixels, labels, strict=True):
         feature = example.features.feature["image_raw"]
@@ -70,7 +72,7 @@ def test_tensorflow_reads_a_file_of_them(kind, tmp_path, random_pixels):
 
 def test_bytes_are_about_half_as_large(random_pixels):
     pixels = random_pixels(1, 2500)[0]
-    contest, compact = (len(shards.example(pixels, 1, kind)) for kind in shards.FORMATS)
+    contest, compact = (len(examples.serialize(pixels, 1, shards.FORMATS[kind])) for kind in shards.FORMATS)
     assert compact < 2550
     assert 1.45 < contest / compact < 1.55
 

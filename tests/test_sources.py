@@ -409,7 +409,7 @@ def test_a_bucket_is_listed_in_pages_with_sizes_and_generations(monkeypatch):
             prefixes = {prefix + name[len(prefix) :].split("/")[0] + "/" for name in below if name not in here}
             return type("Pages", (list,), {"prefixes": prefixes})(blobs)
 
-    monkeypatch.setattr(files, "_gs_client", Client)
+    monkeypatch.setattr(storage, "_gs_client", Client)
     target = storage.path("gs://bucket/photos")
     source = FolderSource(target, options(target))
     assert [reference.place for reference in source.references()] == ["cats/1.jpg", "dogs/1.jpg"]
@@ -422,7 +422,7 @@ def test_a_bucket_that_does_not_answer_is_no_fault_of_the_images(monkeypatch):
     def client():
         raise OSError("no route to host")
 
-    monkeypatch.setattr(files, "_gs_client", client)
+    monkeypatch.setattr(storage, "_gs_client", client)
     target = storage.path("gs://bucket/photos")
     with pytest.raises(RunError, match="gs://bucket/photos: Google Cloud Storage does not answer"):
         FolderSource(target, options(target))

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 GROUND = {
     *("errors", "spec", "seeds", "random_noise_generator", "storage", "flags", "pictures", "records", "digits"),
-    *("class_lookup", "feature_networks", "memorisation", "metrics", "examples", "tfrecords"),
+    *("class_lookup", "feature_networks", "memorisation", "metrics", "examples", "tfrecords", "ordered_map"),
 }
 STUDIO_COMMANDS = {"train", "eval", "train_features"}
 ARENA_COMMANDS = {

@@ -20,16 +20,11 @@ import datetime
 import pathlib
 import signal
 
-from etils import epy
-
 from benchmarks.zoo import plans, readme, results, schedule, texts
 from benchmarks.zoo.comparison import Comparison
-from gan import flags, storage
+from gan import flags, storage, training_state
 from gan.errors import InputError, Interrupted
 from gan.flags import flag
-
-with epy.lazy_imports():
-    pass
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
 
@@ -110,7 +105,7 @@ def _do_what_is_left(comparison):
 
 def _warn_of_changed_presets(comparison):
     for preset, changes in comparison.changed_presets().items():
-        words = ", ".join(f"{name} was {old}, is now {new}" for name, (old, new) in changes.items())
+        words = ", ".join(training_state.change_texts(changes))
         print(f"warning: preset {preset} has changed ({words}); --remeasure --only={preset} does it anew")
 
 

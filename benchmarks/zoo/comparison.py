@@ -66,7 +66,7 @@ class Comparison:
         now |= {name: getattr(self.options, name) for name in ("minutes_scale", "num_generated", "duel_rounds")}
         changes = training_state.changes(self.results.get(*results.SETTINGS) or now, now)
         if changes:
-            words = "; ".join(f"{name} was {old}, is now {new}" for name, (old, new) in changes.items())
+            words = "; ".join(training_state.change_texts(changes))
             raise InputError(f"{self.options.folder} holds results of something else: {words}; name another --folder")
         self.results.keep(*results.SETTINGS, (), {**now, "embedded": not self.options.train_data_pattern})
 

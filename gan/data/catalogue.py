@@ -123,3 +123,18 @@ def first_equal(values):
     """Returns for each of N values the number of the first one that is equal to it, int [N]; often its own."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     return first[inverse]
+
+
+def copies(same, similar):
+    """Returns which images are there more than once.
+
+    Args:
+      same, similar: `first_equal` of the contents and of the perceptual keys.
+
+    Returns:
+      (images with the pixels of one before them, images that look like one before them and have no equal before), by
+      their numbers.
+    """
+    everyone = np.arange(len(same))
+    is_copy = same != everyone
+    return np.flatnonzero(is_copy), np.flatnonzero((similar != everyone) & ~is_copy)

@@ -130,10 +130,8 @@ def _refuse_common_files(patterns, against):
 
 def _copies(seen):
     """Returns the pairs of images with equal pixels, and of those that look alike."""
-    everyone = np.arange(len(seen))
     same, similar = catalogue.first_equal(seen.content), catalogue.first_equal(seen.key)
-    later = np.flatnonzero(same != everyone)
-    alike = np.flatnonzero((similar != everyone) & (same == everyone))
+    later, alike = catalogue.copies(same, similar)
     return np.column_stack([later, same[later]]), np.column_stack([alike, similar[alike]])
 
 

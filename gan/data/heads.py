@@ -7,7 +7,7 @@ import math
 from etils import epy
 from google.protobuf import message
 
-from gan import records, storage, tfrecords
+from gan import examples, records, storage, tfrecords
 from gan.data import built
 from gan.errors import InputError
 
@@ -69,10 +69,10 @@ def _image(features):
     image = features["image_raw"]
     labelled = "label" in features and features["label"].WhichOneof("kind") == "int64_list"
     if image.int64_list.value:
-        return len(image.int64_list.value), "integers", False, labelled
+        return len(image.int64_list.value), examples.INTEGERS, False, labelled
     if len(image.bytes_list.value) == 1:
         (packed,) = image.bytes_list.value
-        return len(packed), "bytes", packed.startswith(_ENCODED), labelled
+        return len(packed), examples.BYTES, packed.startswith(_ENCODED), labelled
     return None
 
 

@@ -40,17 +40,14 @@ def write(output, work, known, plan, files, shape, facts):
     _write_tables(output, work, known, plan, files, same, similar)
     for split in plan.shards:
         _write_sheet(output, work, known, plan, split, shape)
-    copies = same != np.arange(len(known))
+    exact, near = catalogue.copies(same, similar)
     content = {
         "gan_version": __version__,
         **facts,
         "images": len(known),
         "refused": {"count": len(known.refused), "files": known.refused},
         "labels": known.label_names,
-        "duplicates": {
-            "exact": int(copies.sum()),
-            "near": int(((similar != np.arange(len(known))) & ~copies).sum()),
-        },
+        "duplicates": {"exact": len(exact), "near": len(near)},
         "splits": {name: _split_facts(number, known, plan, files[name]) for number, name in enumerate(plan.shards)},
     }
     storage.write_json(output / "manifest.json", content)
@@ -72,7 +69,8 @@ def _split_facts(number, known, plan, files):
 
 def _write_tables(output, work, known, plan, files, same, similar):
     """Writes a CSV file for each split, its images in the order of the source."""
-    firsts = set(np.concatenate([same, similar])[np.concatenate([same, similar]) != np.tile(np.arange(len(same)), 2)])
+    everyone = np.arange(len(known))
+    firsts = {int(first) for equal in (same, similar) for first in equal[equal != everyone]}
     named = {image: row.place for image, row in enumerate(_rows(work, known)) if image in firsts}
     names = list(plan.shards)
     with contextlib.ExitStack() as stack:

@@ -69,8 +69,9 @@ class Survey:
         """Says where image number `image` is: "faces/train.tfrecords record 17"."""
         for file in self.files:
             if image < file.images:
-                numbers = np.delete(np.arange(file.images + len(file.broken)), file.broken)
-                return f"{file.file} record {numbers[image]}"
+                for number in file.broken:  # in ascending order
+                    image += number <= image
+                return f"{file.file} record {image}"
             image -= file.images
         raise IndexError(image)
 

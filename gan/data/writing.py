@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from gan import storage, tfrecords
+from gan import examples, storage, tfrecords
 from gan.data import preparation, shards
 
 _BLOCK_BYTES = 64 << 20  # of pixels that are gathered at once, so that a shard may be of any size
@@ -50,7 +50,7 @@ def write(shard, work, output, image_size, kind):
             places = slice(begin, begin + block)
             pixels = preparation.gather(folder, shard.chunk[places], shard.row[places], image_size)
             for image, label in zip(pixels, labels[places], strict=True):
-                record = tfrecords.frame(shards.example(image, label, kind))
+                record = tfrecords.frame(examples.serialize(image, label, shards.FORMATS[kind]))
                 file.write(record)
                 digest.update(record)
                 size += len(record)

@@ -3,18 +3,24 @@
 import contextlib
 import dataclasses
 import errno
-import functools
 import os
 import pathlib
 import stat
-import sys
 
-from gan import storage
-from gan.errors import RunError, first_line
+from gan import errors, storage
+from gan.errors import first_line
 
 LARGEST = 256 << 20  # bytes; what is larger is a bomb or no picture
 TOO_LARGE = "is larger than 256 MB"
 CUT_SHORT = "is cut short"
+# Of TensorFlow's file layer, those that another try would not mend; the others are not the file's fault.
+_LASTING_ERRORS = (
+    "NotFoundError",
+    "PermissionDeniedError",
+    "FailedPreconditionError",
+    "InvalidArgumentError",
+    "OutOfRangeError",
+)
 LINK_TO_FOLDER = "is a symbolic link to a folder"
 
 
@@ -101,26 +107,14 @@ def _remote_look(file):
 
 def _bucket_listing(folder):
     """Lists a folder of Google Cloud Storage: a request for a thousand names, where `stat` takes one for each."""
-    from google.api_core import exceptions  # noqa: PLC0415 - as below
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-
     bucket, _, prefix = str(folder).removeprefix("gs://").partition("/")
     prefix = prefix.rstrip("/") + "/" if prefix else ""
-    try:
-        blobs = _gs_client().list_blobs(bucket, prefix=prefix, delimiter="/")
+    with storage.gs_client(folder) as client:
+        blobs = client.list_blobs(bucket, prefix=prefix, delimiter="/")
         found = [Found(blob.name[len(prefix) :], size=blob.size, stamp=blob.generation) for blob in blobs]
-    except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
-        raise RunError(f"{folder}: Google Cloud Storage does not answer ({first_line(error)}); try again") from None
     found += [Found(name[len(prefix) : -1], is_folder=True) for name in blobs.prefixes]
     # A folder's own marker, and names with "//", have no name here.
     return sorted((entry for entry in found if entry.name), key=lambda entry: entry.name)
-
-
-@functools.cache
-def _gs_client():
-    from google.cloud import storage as google_storage  # noqa: PLC0415 - takes a second, few commands need it
-
-    return google_storage.Client()
 
 
 def size_and_stamp(file):
@@ -159,15 +153,8 @@ def opened(file):
             yield reader
     except OSError as error:
         raise Unreadable(reason(error)) from None
-    except _lasting_errors() as error:
+    except errors.of_tensorflow(_LASTING_ERRORS) as error:
         raise Unreadable(f"cannot be read ({first_line(error)})") from None
-
-
-def _lasting_errors():
-    """The errors of TensorFlow's file layer that another try would not mend; the others are not the file's fault."""
-    tensorflow = sys.modules.get("tensorflow")  # it is there if a remote file was opened
-    names = ("NotFoundError", "PermissionDeniedError", "FailedPreconditionError", "InvalidArgumentError")
-    return tuple(getattr(tensorflow.errors, name) for name in (*names, "OutOfRangeError")) if tensorflow else ()
 
 
 def reason(error):

@@ -1,11 +1,11 @@
 """What all sources are: references to files in a fixed order, and a reader that turns one into bytes."""
 
-import collections
 import concurrent.futures
 import dataclasses
 import hashlib
 import re
 
+from gan import ordered_map
 from gan.data.sources import files
 from gan.errors import InputError
 
@@ -108,18 +108,8 @@ class Source:
         if not self._remote:
             yield from map(self._image, references)
             return
-        waiting = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(_WINDOW) as pool:
-            try:
-                for reference in references:
-                    waiting.append(pool.submit(self._image, reference))
-                    if len(waiting) >= _WINDOW:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+            yield from ordered_map.ordered_map(pool, self._image, references, _WINDOW)
 
     def _image(self, reference):
         data, fault = None, None
