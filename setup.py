@@ -49,6 +49,7 @@ setup(
             "nbformat>=5.10,<6",
             "prdc==0.2",
             "pytest>=8.3,<10",
+            "pytest-xdist>=3.6,<4",
             "ruff==0.17.5",
         ],
     },

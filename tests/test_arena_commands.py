@@ -81,8 +81,11 @@ def workers(folder):
     return {line.split()[0] for line in lines}
 
 
+POLITE = [pytest.param(number, marks=pytest.mark.exhaustive) for number in (signal.SIGTERM, signal.SIGINT)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("end", [signal.SIGKILL, *POLITE])
 def test_a_tournament_that_is_stopped_goes_on_and_leaves_no_worker(end, field, sandbox_mode, tmp_path, command):
     arguments = flags(field, sandbox_mode, f"--teams={field / 'teams.csv'}", "--tie_break=seed", "--seed=9")
     assert command("tournament", *arguments, f"--output_dir={tmp_path / 'whole'}").returncode == 0

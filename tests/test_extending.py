@@ -66,14 +66,14 @@ def my_zoo(folder):
     del sys.modules["my_zoo"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_command_of_the_page_succeeds(followed):
     assert len(followed) >= 9
     failed = {line: result.stderr for line, result in followed.items() if result.returncode}
     assert not failed
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_dry_run_shows_the_preset_and_both_networks(followed):
     (shown,) = (result.stdout for line, result in followed.items() if "--dry_run" in line)
     assert "--generator_model=my_zoo.CopyingGenerator" in shown
@@ -82,7 +82,7 @@ def test_a_dry_run_shows_the_preset_and_both_networks(followed):
     assert "dropout_discriminator" in shown
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("run, preset", [("mine", "Mine"), ("squared", "MineSquared")])
 def test_a_run_records_the_classes_and_leaves_a_submission(followed, folder, my_zoo, run, preset):
     options = json.loads((folder / run / "run.json").read_text())["options"]
@@ -95,7 +95,7 @@ def test_a_run_records_the_classes_and_leaves_a_submission(followed, folder, my_
     assert (folder / run / "checkpoint").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_export_needs_no_module(followed, folder):
     """Loaded in a process that cannot import the page's module."""
     code = (
@@ -108,7 +108,7 @@ def test_an_export_needs_no_module(followed, folder):
     assert result.stdout == "(3, 784)\n"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_check_passes_whatever_a_few_steps_can_pass(followed):
     (result,) = (result for line, result in followed.items() if "check_submission" in line)
     lines = re.findall(r"^([A-Z]+)  ((?:generator|discriminator): [\w ]+|\w+): ", result.stdout, re.MULTILINE)
@@ -129,7 +129,7 @@ def test_the_check_passes_whatever_a_few_steps_can_pass(followed):
     assert "mine may battle" in result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_battle_and_the_league_are_played(followed, folder):
     (match,) = (folder / "battle" / "matches").glob("*/match.json")
     result = json.loads(match.read_text())
