@@ -5,12 +5,13 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 DEMO := demo
 
-.PHONY: help demo test test-all test-quick format readme clean
+.PHONY: help demo test test-all test-extras test-quick format readme clean
 
 help:
 	@echo "make demo        train two teams on digits, check them, play a league and a knock-out: under 8 minutes on 2 cores"
 	@echo "make test        lint and the test suite"
 	@echo "make test-all    what make test leaves out: every attack, every mutation"
+	@echo "make test-extras what needs the packages of all extras"
 	@echo "make test-quick  the tests that take a few seconds"
 	@echo "make format      format the code"
 	@echo "make readme      write the generated tables of the README anew"
@@ -25,6 +26,10 @@ help:
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+.venv/installed-extras: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,test-extras]'
 	@touch $@
 
 # The models are the demo's own, so they may run without bubblewrap where it is missing.
@@ -55,13 +60,16 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(PYTEST) -m "not exhaustive"
+	$(PYTEST) -m "not exhaustive and not extras"
 
 test-all: .venv/installed-test
-	$(PYTEST) -m exhaustive
+	$(PYTEST) -m "exhaustive and not extras"
+
+test-extras: .venv/installed-extras
+	$(PYTEST) -m extras
 
 test-quick: .venv/installed-test
-	$(PYTEST) -m "not slow and not exhaustive"
+	$(PYTEST) -m "not slow and not exhaustive and not extras"
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
