@@ -81,7 +81,7 @@ class Source:
     """Where raw images come from.
 
     Attributes:
-      kind: "folder", "zip", "tar", "csv" or "idx".
+      kind: "folder", "zip", "tar", "csv", "idx", or the name of a published data set, such as "mnist".
       reader: the `Reader` of the references.
       fingerprint: hexadecimal SHA-256 of what is known without reading the images: places, sizes, times or checksums.
       count: how many images there are, those with a fault included; None where only reading everything would tell.
