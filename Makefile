@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 DEMO := demo
 
-.PHONY: help demo test test-all test-extras test-quick format readme clean
+.PHONY: help demo test test-all test-extras test-quick rehearsal format readme clean
 
 help:
 	@echo "make demo        train two teams on digits, check them, play a league and a knock-out: under 8 minutes on 2 cores"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-all    what make test leaves out: every attack, every mutation"
 	@echo "make test-extras what needs the packages of all extras"
 	@echo "make test-quick  the tests that take a few seconds"
+	@echo "make rehearsal   a whole contest in buckets, against a storage emulator: under 2 minutes"
 	@echo "make format      format the code"
 	@echo "make readme      write the generated tables of the README anew"
 
@@ -71,6 +72,10 @@ test-extras: .venv/installed-extras
 test-quick: .venv/installed-test
 	$(PYTEST) -m "not slow and not exhaustive and not extras"
 
+rehearsal: .venv/installed-test
+	@rm -rf rehearsal
+	$(BIN)/python -m examples.rehearsal --folder=rehearsal
+
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -79,4 +84,4 @@ readme: .venv/installed-test
 	$(BIN)/python docs/flag_tables.py
 
 clean:
-	rm -rf .venv demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo rehearsal build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

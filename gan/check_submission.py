@@ -20,11 +20,11 @@ from etils import epy
 
 from gan import flags, storage
 from gan.arena import options as arena_options
-from gan.errors import RunError, SubmissionError
+from gan.errors import RunError
 from gan.flags import flag
 
 with epy.lazy_imports():
-    from gan.arena import check, check_report, player, sandbox, teams
+    from gan.arena import check_report, self_check, teams
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,39 +50,21 @@ def check_submission(options):
       RunError: the submission may not battle.
     """
     team = teams.Team("submission", options.train_dir)
-    examples = _examples(options)
-    files, report = _check(options, examples)
+    examples = self_check.examples(options)
+    files, report = self_check.run(storage.path(options.train_dir), options, examples)
     data = check_report.as_data(team, files, report)
     if options.output_dir:
         check_report.write(storage.path(options.output_dir), team, files, report, examples)
     if options.json:
         print(json.dumps(data, indent=2))
     else:
-        for finding in report.findings:
-            print(f"{finding.status}  {finding.rule}: {finding.message}")
+        self_check.print_findings(report)
     if not report.may_battle:
         raise RunError(f"{options.train_dir} may not battle: {report.first_failure()}")
     if not options.json:
         warnings = len(report.warned())
         print(f"{options.train_dir} may battle" + (f"; {warnings} warnings" if warnings else ""))
     return data
-
-
-def _check(options, examples):
-    """Returns (`snapshot.Snapshot` or None, `check.Report`)."""
-    sandboxed = sandbox.resolve(options.sandbox)
-    try:
-        with player.visiting(storage.path(options.train_dir), sandboxed, options.time_limit) as visitor:
-            return visitor.files, check_report.of_snapshot(visitor.files, visitor, examples)
-    except SubmissionError as error:
-        return None, check_report.of_failure(str(error))
-
-
-def _examples(options):
-    """Real images are the embedded digits, or those that a pattern names; without any, what needs them is skipped."""
-    named = options.input_data_pattern or options.validation_data_pattern or options.train_data_pattern
-    reals = options.load_reals() if options.input_data_pattern or not named else None
-    return check.Examples(options.contest, reals, options.load_training(), options.load_validation(), options.seed)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ with epy.lazy_imports():
     from matplotlib import figure
     from sklearn import metrics as sklearn_metrics
 
-    from gan import battle_pair, class_lookup, feature_networks, losses, metrics, model_builder
+    from gan import battle_pair, class_lookup, feature_networks, losses, metrics
 
 
 _NUMBERS = ("d_accuracy_on_generated", "d_accuracy_on_real", "d_auc", "g_loss", "d_loss")
@@ -41,7 +41,7 @@ _CHUNK = 4096  # images whose pixels are in memory at once
 class EvalOptions(readers.ReaderOptions, flags.SeedOptions):
     """Flags of `gan.eval`."""
 
-    train_dir: str = flag("/tmp/kmlc_gan_train/", "folder of the run")
+    train_dir: str = flag("/tmp/kmlc_gan_train/", "folder of the run", environment="AIP_CHECKPOINT_DIR")
     eval_data_pattern: str = flag("", "record files to evaluate on; empty: the embedded digits' validation images")
     batch_size: int = flag(64, "images evaluated at once", lower=1)
     generator_model: str = flag("", "generator class; empty: the run's own. Another than the run's is refused")
@@ -103,18 +103,12 @@ class _Evaluation:
         if run["options"]["train_data_pattern"] and not options.eval_data_pattern:
             raise InputError("this run was trained on files: give --eval_data_pattern, of images that it has not seen")
         self._data = _read_fitting(options, run, options.eval_data_pattern, "validation")
-        self._contest = spec.ContestSpec(*run["image_shape"], run["options"]["latent_size"])
+        self._contest = battle_pair.contest_of_run(run)
         loss = options.label_loss or run["options"]["label_loss"]
         self._loss = class_lookup.make(class_lookup.find(loss, "gan.losses", losses.BaseLoss, "label_loss"))
-        networks = model_builder.build_pair(
-            _same_as_run(options, run, "generator_model"),
-            _same_as_run(options, run, "discriminator_model"),
-            self._contest,
-            run["options"]["feature_size"],
-            run["options"]["seed"],
-            len(run.get("classes", [])),  # runs of earlier versions had none
-        )
-        self._pair = battle_pair.BattlePair(*networks, bool(run["options"].get("held_out_images")))
+        for name in ("generator_model", "discriminator_model"):
+            _refuse_another(options, run, name)
+        self._pair = battle_pair.of_run(run)
 
     def run(self, step):
         self._pair.restore(self._folder.load(step))
@@ -248,11 +242,10 @@ def _read_fitting(options, run, pattern, split):
     return data
 
 
-def _same_as_run(options, run, name):
+def _refuse_another(options, run, name):
     given, own = getattr(options, name), run["options"][name]
     if given and given != own:
         raise InputError(f"--{name}={given}: this run has {own}; leave the flag out")
-    return own
 
 
 def _histogram(p_real, p_generated, result):

@@ -29,14 +29,8 @@ class Exporter:
 
     def __init__(self, pair, contest, facts):
         self._facts = facts
-        self._functions = {
-            spec.GENERATOR: _inference(pair.generate, spec.GENERATOR, contest),
-            spec.DISCRIMINATOR: _inference(lambda x: pair.discriminate(x)["p"], spec.DISCRIMINATOR, contest),
-        }
-        self._module = tf.Module()
-        captured = [v for function in self._functions.values() for v in captured_variables(function.graph)]
-        self._module.variables_of_inference = list({id(variable): variable for variable in captured}.values())
-        self._graph = _Tf1Graph(self._functions, self._module.variables_of_inference)
+        self._inference = Inference(pair, contest)
+        self._graph = _Tf1Graph(self._inference.functions, self._inference.variables)
 
     def write(self, train_dir, step, facts=None):
         """Writes the export of `step`; `facts` go into `submission.json` beside those of the exporter.
@@ -47,12 +41,11 @@ class Exporter:
         Raises:
           RunError: a weight is not a finite number.
         """
-        if not all(np.all(np.isfinite(v.numpy())) for v in self._module.variables_of_inference if v.dtype.is_floating):
+        if not all(np.all(np.isfinite(v.numpy())) for v in self._inference.variables if v.dtype.is_floating):
             raise RunError(f"step {step}: a weight is not a finite number, so nothing is exported")
         with tempfile.TemporaryDirectory() as temporary:
             saved_model = epath.Path(temporary) / "saved_model"
-            signatures = {role.signature: function for role, function in self._functions.items()}
-            tf.saved_model.save(self._module, str(saved_model), signatures=signatures)
+            self._inference.save(saved_model)
             self._describe(saved_model, step, facts)
             storage.publish_folder(saved_model, train_dir / "export" / f"step_{step}", last="submission.json")
 
@@ -93,13 +86,39 @@ def is_complete(train_dir, step):
     return described and _names_step(train_dir / "checkpoint", step)
 
 
-def _inference(function, role, contest):
+class Inference:
+    """The two functions of the contract, traced once, for any batch size.
+
+    Args:
+      pair: the `battle_pair.BattlePair`.
+      contest: the `spec.ContestSpec`.
+
+    Attributes:
+      functions: {role: concrete function}.
+      variables: what they read, in the order of their first use.
+    """
+
+    def __init__(self, pair, contest):
+        self.functions = {role: inference_function(pair, role, contest).get_concrete_function() for role in spec.ROLES}
+        captured = [v for function in self.functions.values() for v in captured_variables(function.graph)]
+        self.variables = list({id(variable): variable for variable in captured}.values())
+        self._module = tf.Module()
+        self._module.variables_of_inference = self.variables
+
+    def save(self, folder):
+        """Writes the SavedModel into a local folder."""
+        signatures = {role.signature: function for role, function in self.functions.items()}
+        tf.saved_model.save(self._module, str(folder), signatures=signatures)
+
+
+def inference_function(pair, role, contest):
+    """Returns the `tf.function` of a role: float32 [N, input size] to {role.output: float32 [N, output size]}."""
     signature = [tf.TensorSpec([None, contest.input_size(role)], tf.float32, name=role.input)]
 
     def run(model_input):
-        return {role.output: tf.ensure_shape(function(model_input), [None, contest.output_size(role)])}
+        return {role.output: tf.ensure_shape(pair.answer(role, model_input), [None, contest.output_size(role)])}
 
-    return tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
+    return tf.function(run, input_signature=signature, autograph=False)
 
 
 def captured_variables(graph):

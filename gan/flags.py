@@ -8,8 +8,10 @@
 and turns errors into exit codes. Tests and notebooks make the same object by hand: `EvalOptions(batch_size=8)`.
 """
 
+import contextlib
 import dataclasses
 import importlib
+import importlib.util
 import math
 import os
 import signal
@@ -20,7 +22,7 @@ import typing
 from absl import flags as absl_flags
 
 from gan import errors, random_noise_generator
-from gan.errors import InputError, Interrupted, RunError
+from gan.errors import InputError, Interrupted, RunError, first_line
 
 _DEFINE = {
     str: absl_flags.DEFINE_string,
@@ -40,7 +42,7 @@ _REMOTE_ERRORS = (
 _HELP = {"--help", "-h", "-help", "--helpfull", "--helpshort"}
 
 
-def flag(default, text, *, lower=None, above=None, upper=None, choices=None):
+def flag(default, text, *, lower=None, above=None, upper=None, choices=None, environment=None):
     """Declares one option of an `Options` class.
 
     Args:
@@ -48,15 +50,22 @@ def flag(default, text, *, lower=None, above=None, upper=None, choices=None):
       text: what it does, with its unit.
       lower, upper: bounds that are allowed themselves; `above`: a bound that is not.
       choices: the allowed values.
+      environment: the environment variable whose value, a text, stands in place of the default where it is set.
     """
     metadata = {"help": text, "lower": lower, "above": above, "upper": upper, "choices": choices}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={**metadata, "environment": environment})
 
 
 def word(text, *, choices=None):
     """Declares an option that is given as a plain word, without a name, and has to be given."""
     metadata = {"help": text, "lower": None, "above": None, "upper": None, "choices": choices, "word": True}
     return dataclasses.field(metadata=metadata)
+
+
+def rest(text):
+    """Declares the option that takes, as a tuple of texts, all that follows `--`: the flags of another command."""
+    metadata = {"help": text, "lower": None, "above": None, "upper": None, "choices": None, "rest": True}
+    return dataclasses.field(default=(), metadata=metadata)
 
 
 def inherit(options_class, name, default):
@@ -174,6 +183,7 @@ def parse(options_class, argv):
     Raises:
       InputError: an unknown flag, a value of the wrong type or outside its range, or a word that is no flag.
     """
+    own, passed_on = _split(argv) if _rest(options_class) else (argv, ())
     values = absl_flags.FlagValues()
     names = [field.name for field in _flags(options_class)]
     words = _words(options_class)
@@ -181,23 +191,60 @@ def parse(options_class, argv):
         define = _DEFINE[_kind(options_class, field)]
         define(field.name, field.default, field.metadata["help"], flag_values=values)
     try:
-        rest = values(argv)
+        found = values(own)
     except (absl_flags.Error, OSError) as error:  # OSError: a flag file that cannot be opened
-        raise InputError(f"{error} (--help lists the flags)") from None
-    if len(rest) - 1 > len(words):
+        hint = "; flags of what runs stand after ' -- '" if _rest(options_class) else ""
+        raise InputError(f"{error} (--help lists the flags{hint})") from None
+    if len(found) - 1 > len(words):
         raise InputError(
-            f"unexpected argument {rest[len(words) + 1]!r}: every option is written --name=value (--help lists them)"
+            f"unexpected argument {found[len(words) + 1]!r}: every option is written --name=value (--help lists them)"
         )
-    if len(rest) - 1 < len(words):
-        field = words[len(rest) - 1]
+    if len(found) - 1 < len(words):
+        field = words[len(found) - 1]
         raise InputError(f"{field.name} is missing: {field.metadata['help']} {_range_text(field)}".rstrip())
-    given = {field.name: value for field, value in zip(words, rest[1:], strict=True)}
-    given |= {name: values[name].value for name in names}
+    given = {field.name: value for field, value in zip(words, found[1:], strict=True)}
+    given |= {name: values[name].value for name in names} | {field.name: passed_on for field in _rest(options_class)}
     for name, value in options_class.preset_settings(given).items():
         _check_preset(options_class, name, value, names)
         if not values[name].present:
             given[name] = value
+    for field in _flags(options_class):
+        if not values[field.name].present and (value := os.environ.get(field.metadata["environment"] or "")):
+            given[field.name] = value
     return options_class(**given)
+
+
+def check_command(module, arguments):
+    """Parses the flags of another command without running it, so that a slip shows before a machine is rented.
+
+    Args:
+      module: its dotted name; the flags of modules outside this package are not known here and not looked at.
+      arguments: the flags, as texts.
+
+    Raises:
+      InputError: there is no such module, or one of its flags cannot be used.
+    """
+    try:
+        exists = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # of a package above it, or an empty name
+        exists = False
+    if not exists:
+        raise InputError(f"--module={module}: there is no such module; expected a dotted name like gan.train")
+    if module.startswith("gan."):
+        known = vars(importlib.import_module(module)).values()
+        classes = [c for c in known if isinstance(c, type) and issubclass(c, Options) and c.__module__ == module]
+        if len(classes) != 1:
+            raise InputError(f"--module={module} is no command; expected one like gan.train")
+        try:
+            parse(classes[0], [module, *arguments])
+        except InputError as error:
+            raise InputError(f"{module}: {error}") from None
+
+
+def _split(argv):
+    """Returns what stands before the first `--`, and what follows it."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    return argv[:end], tuple(argv[end + 1 :])
 
 
 def _check_preset(options_class, name, value, names):
@@ -213,22 +260,34 @@ def _words(options_class):
     return [field for field in dataclasses.fields(options_class) if field.metadata.get("word")]
 
 
+def _rest(options_class):
+    return [field for field in dataclasses.fields(options_class) if field.metadata.get("rest")]
+
+
 def _flags(options_class):
-    return [field for field in dataclasses.fields(options_class) if not field.metadata.get("word")]
+    return [field for field in dataclasses.fields(options_class) if not {"word", "rest"} & set(field.metadata)]
 
 
 def describe(options_class):
-    """Returns (name, default, help with range) of every flag, in order, as texts; words stand first, in capitals."""
+    """Returns (name, default, help with range) of every flag, in order, as texts; words stand first, in capitals.
+
+    What follows `--` stands last.
+    """
     rows = [(field.name.upper(), None, _with_range(field)) for field in _words(options_class)]
     for field in _flags(options_class):
         default = '""' if field.default == "" else str(field.default)
         rows.append((f"--{field.name}", default, _with_range(field)))
-    return rows
+    return rows + [("-- FLAGS", None, field.metadata["help"]) for field in _rest(options_class)]
 
 
 def _with_range(field):
     limits = _range_text(field)
-    return field.metadata["help"] + (f" ({limits})" if limits else "")
+    variable = field.metadata.get("environment")
+    return (
+        field.metadata["help"]
+        + (f" ({limits})" if limits else "")
+        + (f"; where {variable} is set, its value" if variable else "")
+    )
 
 
 def help_text(description, options_class):
@@ -249,7 +308,7 @@ def run(command, options_class, argv=None, *, with_tensorflow=True):
     failed (`RunError`, an error of a file system or of the network), 128 + the signal's number where a signal ended it.
     """
     argv = sys.argv if argv is None else argv
-    if _HELP & set(argv[1:]):
+    if _HELP & set(_split(argv)[0][1:]):
         print(help_text(sys.modules[options_class.__module__].__doc__, options_class))
         sys.exit(0)
     try:
@@ -262,8 +321,9 @@ def run(command, options_class, argv=None, *, with_tensorflow=True):
         code = _fail(error, 2)
     except RunError as error:
         code = _fail(error, 1)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        code = _fail(f"{error.filename}: {error.strerror}; name another file or folder", 2)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename else first_line(error)
+        code = _fail(f"{told}; name another file or folder", 2)
     except MemoryError as error:
         code = _fail(f"not enough memory ({error}); a smaller --batch_size or --feature_size needs less", 1)
     except Interrupted as end:
@@ -280,15 +340,22 @@ def run(command, options_class, argv=None, *, with_tensorflow=True):
 
 
 def _import_tensorflow_quietly():
-    """Keeps TensorFlow's start-up chatter, which no log level silences, off the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as an exception as well
+    with quiet_stderr():
+        return importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Keeps the chatter of libraries, which no log level silences, off the terminal."""
     sys.stderr.flush()
     terminal = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        return importlib.import_module("tensorflow")
+        yield
     finally:
+        sys.stderr.flush()
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)

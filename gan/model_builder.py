@@ -9,7 +9,16 @@ from gan import class_lookup, models, random_noise_generator, seeds, spec
 from gan.errors import InputError
 
 
-def build_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes=0, mixed_precision="none"):
+def build_pair(
+    generator_name,
+    discriminator_name,
+    contest,
+    feature_size,
+    seed,
+    num_classes=0,
+    mixed_precision="none",
+    scope=contextlib.nullcontext,
+):
     """Makes a generator and a discriminator with weights that follow from the seed.
 
     Args:
@@ -19,13 +28,21 @@ def build_pair(generator_name, discriminator_name, contest, feature_size, seed, 
       seed: the master seed.
       num_classes: classes that the images' labels name; 0 without labels.
       mixed_precision: "float16" or "bfloat16" for layers that compute in it and keep float32 weights; or "none".
+      scope: returns the context in which the weights are made, see `distribution.Devices.scope`.
 
     Raises:
       InputError: no such class, or its code or its output breaks the contract; the message says what to change.
     """
     keras.utils.clear_session(free_memory=False)  # names and the global random generator begin alike in every process
-    with _precision(mixed_precision):
+    with scope(), _precision(mixed_precision):  # a scope would not outlive the clearing
         return _checked_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes)
+
+
+def synchronise_batch_norms(model):
+    """Makes all batch normalisation within a model take its statistics over all devices."""
+    for layer in model._flatten_layers():  # those within layers as well, which no public property lists
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
 
 
 @contextlib.contextmanager

@@ -227,6 +227,11 @@ class SpectralNormalization(layers.Layer):
         self.u = self.add_weight(name="u", shape=shape, initializer=normal, trainable=False)
 
     def call(self, x, training=False):
+        kernel, sigma = self.layer.kernel, self.sigma(training)
+        with keras.StatelessScope([(kernel, kernel / sigma)]):  # in here the kernel reads as W / sigma
+            return self.layer(x)
+
+    def sigma(self, training=False):
         kernel = self.layer.kernel
         w = keras.ops.reshape(kernel, (-1, kernel.shape[-1]))
         constant_w = keras.ops.stop_gradient(w)
@@ -235,9 +240,12 @@ class SpectralNormalization(layers.Layer):
             self.u.assign(unit(keras.ops.transpose(constant_w) @ v))
         u = unit(keras.ops.stop_gradient(self.u))  # the first u has another length, and so has an average of several
         v = unit(constant_w @ u)
-        sigma = keras.ops.transpose(v) @ w @ u + 1e-12  # a kernel of zeros stays one
-        with keras.StatelessScope([(kernel, kernel / sigma)]):  # in here the kernel reads as W / sigma
-            return self.layer(x)
+        return keras.ops.transpose(v) @ w @ u + 1e-12  # a kernel of zeros stays one
+
+    def fold(self):
+        """Makes W / sigma the kernel for good and returns the wrapped layer, which infers the same by itself."""
+        self.layer.kernel.assign(self.layer.kernel / self.sigma())
+        return self.layer
 
 
 def unit(vector):
@@ -400,7 +408,7 @@ class R3GANGenerator(BaseR3GAN):
         self.stack += [self.conv1x1(widths[-1], channels), *image_layers(image_shape)]
 
     def run_model(self, model_input, is_training=True):
-        x = self.basis * apply_stack(self.modulation, model_input, is_training)
+        x = apply_stack(self.modulation, model_input, is_training) * self.basis
         return {"output": apply_stack(self.stack, x, is_training)}
 
 

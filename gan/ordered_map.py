@@ -1,6 +1,7 @@
 """`map` over threads, in order, for items and results that must not all be held at once."""
 
 import collections
+import multiprocessing.pool
 
 
 def ordered_map(pool, function, items, window):
@@ -23,3 +24,28 @@ def ordered_map(pool, function, items, window):
     finally:
         for future in waiting:
             future.cancel()
+
+
+def in_threads(function, items, threads=8):
+    """Returns the results for all items, in order; an error ends what has not begun."""
+
+    def attempt(item):
+        try:
+            return function(item), None
+        except BaseException as error:  # noqa: BLE001 - one that ends the thread would leave the pool waiting for its result
+            return None, error
+
+    pool = multiprocessing.pool.ThreadPool(threads)
+    try:
+        results = []
+        for result, error in pool.imap(attempt, items):
+            if error is not None:
+                raise error
+            results.append(result)
+        return results
+    except Exception:
+        pool.terminate()
+        pool.join()  # nothing goes on behind the back of who handles the error; Ctrl-C waits for nothing
+        raise
+    finally:
+        pool.terminate()

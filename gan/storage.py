@@ -5,7 +5,7 @@ is one of the schemes, so that tests can prove that nothing assumes a local disk
 """
 
 import contextlib
-import functools
+import errno
 import hashlib
 import json
 
@@ -13,7 +13,16 @@ import filelock
 from etils import epath
 from etils.epath import backend, gpath, register
 
-from gan.errors import InputError, RunError, first_line
+from gan import gs
+from gan.errors import InputError
+from gan.ordered_map import in_threads
+
+
+@register.register_path_cls(gs.PREFIX)
+class BucketPath(gpath.PosixGPath):
+    """A path in Google Cloud Storage."""
+
+    _backend = gs.backend
 
 
 def _register_ram():
@@ -34,7 +43,7 @@ def path(text):
     """Returns the `epath.Path` of a local path (`~` is the home folder) or an URI.
 
     Raises:
-      InputError: the text is empty or its scheme is not one that can be read.
+      InputError: the text is empty, its scheme is not one that can be read, or it names no bucket.
     """
     if not str(text):
         raise InputError("a path is empty; give a folder or a file, local or gs://")
@@ -44,6 +53,8 @@ def path(text):
         raise InputError(f"{text}: paths of the kind {scheme}:// are not supported; use a local path or gs://")
     if text.startswith(_RESERVED):
         raise InputError(f"{text}: local paths cannot begin with {text[:4]}; use another folder")
+    if gs.is_gs(text):
+        gs.check_name(text)
     return epath.Path(text).expanduser()
 
 
@@ -80,6 +91,8 @@ def _matches(pattern):
         if pattern.is_dir():
             raise InputError(f"{pattern} is a folder; name its files, for instance {pattern}/*.tfrecords")
         return [pattern]
+    if gs.is_gs(pattern):
+        return [path(file) for file in gs.matching(pattern)]
     parts = pattern.parts
     first = next((i for i, part in enumerate(parts) if any(c in part for c in "*?[")), None)
     if first is None:
@@ -114,6 +127,15 @@ def copy_file(source, target):
             writer.write(block)
 
 
+def copy_files(pairs):
+    """Copies files, several at a time; an error ends what has not begun.
+
+    Args:
+      pairs: (source, target), `epath.Path`s.
+    """
+    in_threads(lambda pair: copy_file(*pair), pairs)
+
+
 @contextlib.contextmanager
 def lock(folder):
     """Holds a folder for this process, where it is local; a killed process lets go.
@@ -135,6 +157,10 @@ def lock(folder):
 @contextlib.contextmanager
 def replacing(target):
     """Opens a temporary neighbour of `target` for writing and renames it when all is written."""
+    if gs.is_gs(target):  # where an object is there when all of it is
+        with target.open("wb") as writer:
+            yield writer
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.tmp"
     temporary.unlink(missing_ok=True)  # left by a kill; some remote file systems would append to it
@@ -151,12 +177,14 @@ def publish_folder(source, target, last):
     """Copies a local folder to `target`, replacing what is there.
 
     On this machine the folder is renamed into place when it is whole. An object store cannot rename a folder at once;
-    there the file `last` arrives after all others, and its presence says that they are there.
+    there the file `last` goes before all others and arrives after them, and its presence says that they are there.
     """
     temporary = target.parent / f".{target.name}.tmp" if is_local(target) else target
+    (temporary / last).unlink(missing_ok=True)
     temporary.rmtree(missing_ok=True)
-    for file in sorted(files_below(source), key=lambda file: file.name == last):
-        copy_file(file, temporary / file.relative_to(source))
+    files = files_below(source)
+    for group in ([f for f in files if f.name != last], [f for f in files if f.name == last]):
+        copy_files((file, temporary / file.relative_to(source)) for file in group)
     if temporary is not target:
         target.rmtree(missing_ok=True)
         temporary.rename(target)
@@ -174,6 +202,8 @@ def move(source, target):
 
 def files_below(folder):
     """Returns every file under `folder`, sorted by path."""
+    if gs.is_gs(folder):
+        return [folder / name for name in gs.names_below(folder)]
     found = []
     for entry in folder.iterdir():
         found.extend(files_below(entry) if entry.is_dir() else [entry])
@@ -189,34 +219,15 @@ def sha256(file):
     return digest.hexdigest()
 
 
-def generation(file):
-    """Returns the generation of an object in Google Cloud Storage, which changes with its content, else None."""
-    if not str(file).startswith("gs://"):
-        return None
-    bucket, _, name = str(file).removeprefix("gs://").partition("/")
-    with gs_client(file) as client:
-        blob = client.bucket(bucket).get_blob(name)
-    return blob and blob.generation
-
-
-@contextlib.contextmanager
-def gs_client(place):
-    """Yields a client of Google Cloud Storage, to ask about `place` within the block.
+def size_and_generation(file):
+    """Returns a file's size in bytes and its generation, which changes with an object's content; None elsewhere.
 
     Raises:
-      RunError: it does not answer.
+      FileNotFoundError: it is not there.
     """
-    from google.api_core import exceptions  # noqa: PLC0415 - as below
-    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-
-    try:
-        yield _gs_client()
-    except (exceptions.GoogleAPIError, GoogleAuthError, OSError) as error:
-        raise RunError(f"{place}: Google Cloud Storage does not answer ({first_line(error)}); try again") from None
-
-
-@functools.cache
-def _gs_client():
-    from google.cloud import storage as google_storage  # noqa: PLC0415 - takes a second, few commands need it
-
-    return google_storage.Client()
+    if not gs.is_gs(file):
+        return file.stat().length, None
+    entry = gs.find(file)
+    if entry is None:
+        raise FileNotFoundError(errno.ENOENT, "no such bucket or object", str(file))
+    return entry.size, entry.generation

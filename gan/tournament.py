@@ -3,6 +3,8 @@
     python -m gan.tournament --teams=teams.csv --input_data_pattern='faces/test*' --seed=12345 --output_dir=contest
     python -m gan.tournament --teams=teams.csv --input_data_pattern='faces/v*' --format=mock --every=2h
     python -m gan.tournament --checkpoints_of=my_run --sandbox=off --output_dir=self   # which export to submit?
+    python -m gan.tournament --teams=gs://contest/teams.csv --format=league --output_dir=gs://contest/league \
+        --runner=beam --beam_options='--runner=FlinkRunner --flink_master=...'         # on many machines
 
 teams.csv has the columns name,submission and, if wanted, seed. Open OUTPUT_DIR/index.html. A contest that was stopped
 or killed goes on where it was with the same command.
@@ -20,7 +22,7 @@ import tempfile
 
 from etils import epy
 
-from gan import flags, storage
+from gan import beam_runner, flags, storage
 from gan.arena import options as arena_options
 from gan.errors import InputError, RunError
 from gan.flags import flag
@@ -42,7 +44,7 @@ with epy.lazy_imports():
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TournamentOptions(arena_options.PlayOptions):
+class TournamentOptions(beam_runner.RunnerOptions, arena_options.PlayOptions):
     """Flags of `gan.tournament`."""
 
     teams: str = flag("", "team list: a CSV file with the columns name,submission[,seed]")
@@ -73,6 +75,8 @@ class TournamentOptions(arena_options.PlayOptions):
             raise InputError("--mock_dir names earlier mock battles for a knock-out or a league")
         if self.freeze and (self.format == "mock" or self.dry_run):
             raise InputError("--freeze belongs to a knock-out or a league, without --dry_run")
+        if self.runner == "beam" and self.kind != "league":
+            raise InputError(f"--runner=beam plays a league; in a {self.kind}, matches wait for one another")
 
     @property
     def kind(self):
@@ -101,7 +105,13 @@ def tournament(options):
         if options.dry_run:
             output = resources.enter_context(tempfile.TemporaryDirectory(prefix="gan-dry-run-"))
         earlier = [mock_dir] if mock_dir else []
-        run = resources.enter_context(organiser.Organiser(storage.path(output), options.kind, options, earlier))
+        runner = None
+        if options.runner == "beam":
+            private = storage.path(output) / "private"
+            runner = resources.enter_context(beam_runner.BeamRunner(options.beam_options, private))
+        run = resources.enter_context(
+            organiser.Organiser(storage.path(output), options.kind, options, earlier, runner=runner)
+        )
         run.require_reals(rules.FINAL_ROUNDS if options.kind == "knockout" else rules.ROUNDS)
         settled = [] if run.kind == "mock" else team_list
         if options.dry_run:

@@ -12,7 +12,9 @@ if not __package__:  # `python gan/train.py` works like `python -m gan.train`
 
     sys.path[0] = str(pathlib.Path(__file__).absolute().parents[1])
 
+import contextlib
 import dataclasses
+import json
 import math
 import signal
 import time
@@ -22,12 +24,14 @@ from etils import epy
 
 from gan import (
     calibration,
+    distribution,
     flags,
     presets,
     random_noise_generator,
     readers,
     seeds,
     storage,
+    tracking,
     training_log,
     training_state,
 )
@@ -45,7 +49,19 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     """Flags of `gan.train`."""
 
     num_readers: int = flags.inherit(flags.ReadingOptions, "num_readers", 10)
-    train_dir: str = flag("/tmp/kmlc_gan_train/", "folder of the run: resume files, submission, log, TensorBoard")
+    train_dir: str = flag(
+        "/tmp/kmlc_gan_train/",
+        "folder of the run: resume files, submission, log, TensorBoard",
+        environment="AIP_CHECKPOINT_DIR",
+    )
+    model_dir: str = flag(
+        "",
+        "folder that gets a copy of the newest export as a SavedModel, in place of what is there; empty: none",
+        environment="AIP_MODEL_DIR",
+    )
+    tensorboard_dir: str = flag(
+        "", "folder for TensorBoard's curves; empty: train_dir", environment="AIP_TENSORBOARD_LOG_DIR"
+    )
     train_data_pattern: str = flag("", "record files to train on, comma-separated patterns; empty: embedded digits")
     preset: str = flag("default", "a tested combination of the flags below, from gan.presets or by dotted path")
     generator_model: str = flag("DCGAN4Generator", "generator class, from gan.models or by dotted path")
@@ -93,10 +109,24 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
         500, "steps between pictures and looks at the samples' variety; 0: one each epoch", lower=0
     )
     image_dir: str = flag("", "folder for the pictures; empty: train_dir/images")
-    histograms: bool = flag(False, "show every variable's distribution in TensorBoard, with each picture")
+    histograms: bool = flag(False, "show every variable's distribution to the trackers, with each picture")
+    track: str = flag(
+        "tensorboard",
+        "who is told of metrics, pictures, flags and files: tensorboard, wandb or classes by dotted path, "
+        "comma-separated",
+    )
     deterministic: bool | None = flag(None, "the same seed gives the same bits; default: yes on a CPU, no on a GPU")
     mixed_precision: str = flag(
         "none", "layers compute in this type and keep float32 weights", choices=("none", "float16", "bfloat16")
+    )
+    distribution: str = flag(
+        "auto",
+        "who shares each batch; mirrored: the GPUs of this machine, or its CPU in parts, to try it; multi_worker: the "
+        "processes that TF_CONFIG names; auto: what there is",
+        choices=distribution.KINDS,
+    )
+    num_devices: int | None = flag(
+        None, "devices that share each batch, of each machine; default: all GPUs, or 2 parts of a CPU", lower=1
     )
     log_device_placement: bool = flag(False, "print the device of every operation")
     dry_run: bool = flag(False, "print the resolved options and the models, and stop")
@@ -113,6 +143,13 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
 
 _LEAST_PER_HELD_OUT = 10  # training images for each that is held out
 _NAN_ADVICE = "a lower --base_learning_rate or another loss may help"
+
+# What an export, also one that was cut short, consists of.
+_EXPORT = {"assets", "fingerprint.pb", "saved_model.pb", "submission.json", "variables"}
+
+# In which the processes of a cluster may differ; the chief's hold.
+_LOCAL_OPTIONS = ("train_dir", "model_dir", "tensorboard_dir", "image_dir", "train_data_pattern", "track")
+_LOCAL_OPTIONS += ("num_readers", "cache_mb", "start_new_model", "log_device_placement")
 
 # A resumed run must agree with its beginning on these, or its numbers would mean something else.
 _FIXED_OPTIONS = (
@@ -141,29 +178,90 @@ def train(options):
       RunError: the loss or a weight is not a number.
       Interrupted: SIGINT or SIGTERM; everything is saved.
     """
-    folder = training_state.RunFolder(storage.path(options.train_dir))
-    folder.refuse_foreign_files()
+    plan = distribution.plan(options)
     _make_deterministic(options)
     if options.dry_run:
-        _dry_run(folder, options)
+        _dry_run(options, plan)
         return
-    with storage.lock(folder.path):
-        folder.tidy()
+    devices = distribution.connect(plan)
+    (_lead if devices.is_chief else _follow)(options, devices)
+
+
+def _lead(options, devices):
+    """What the chief does, or a process alone: it trains, and writes everything."""
+    folder = training_state.RunFolder(storage.path(options.train_dir))
+    with contextlib.ExitStack() as held:
         # Whatever can be refused is refused before the folder changes.
-        data = readers.read(options, options.train_data_pattern, "train")
-        if len(data) < 2:
-            raise InputError("there is one image alone: a generator learns what several have in common")
-        goes_on = _goes_on(folder, options)
-        record = _record(folder, options, data, goes_on)
-        networks = _networks(options, data)
-        exporter = _exporter(options, data, networks)
-        start = _restore(folder, networks) if goes_on else (0, 0)
+        with devices.unanimous():
+            folder.refuse_foreign_files()
+            _check_model_dir(options)
+            trackers = tracking.make(options.track)
+            held.enter_context(storage.lock(folder.path))
+            folder.tidy()
+            data = _read(options)
+            goes_on = _goes_on(folder, options)
+            record = _record(folder, options, data, goes_on, devices.plan)
+        _refuse_differences(options, devices, data)
+        networks = _networks(options, data, devices)
+        with devices.unanimous():
+            exporter = _exporter(options, data, networks)
+            start = _restore(folder, networks) if goes_on else (0, 0)
         if options.start_new_model and (aside := folder.move_aside()):
             print(f"moved the old run to {aside}")
         folder.record(record)
         if changed := record["sessions"][-1]["changed"]:
             print("changed since the last session:", "; ".join(training_state.change_texts(changed)))
-        _Run(options, folder, data, networks, exporter, *start).go()
+        _Run(options, folder, data, networks, devices, exporter, *start, trackers).go()
+
+
+def _follow(options, devices):
+    """What the other processes of a cluster do: the chief's steps, without a trace."""
+    with devices.unanimous():
+        data = _read(options)
+    _refuse_differences(options, devices, data)
+    networks = _networks(options, data, devices)
+    with devices.unanimous():
+        pass  # the chief looks at its saves
+    steps = _Steps(options, data, networks, devices, 0, lambda: "the chief keeps its last save")
+    with steps.heeding_signals():
+        for _ in steps:
+            pass
+        devices.exchange("the end")  # the chief may still be writing
+    if steps.signal:
+        raise Interrupted(f"{steps.signal.name}: stopped after step {steps.done}", steps.signal)
+
+
+def _read(options):
+    data = readers.read(options, options.train_data_pattern, "train")
+    if len(data) < 2:
+        raise InputError("there is one image alone: a generator learns what several have in common")
+    return data
+
+
+def _refuse_differences(options, devices, data):
+    """Raises InputError where a process of the cluster would train something else than the chief."""
+    own = {f"--{name}": value for name, value in dataclasses.asdict(options).items() if name not in _LOCAL_OPTIONS}
+    chiefs, *others = map(json.loads, devices.exchange(json.dumps({**own, "the data's fingerprint": data.fingerprint})))
+    for number, found in enumerate(others, 2):
+        if differences := training_state.changes(chiefs, found):
+            told = "; ".join(f"{name} is {mine}, the chief's {theirs}" for name, (theirs, mine) in differences.items())
+            raise InputError(f"process {number} of {devices.processes} does not fit the chief: {told}")
+
+
+def _check_model_dir(options):
+    """Refuses a folder whose replacement would take something else with it."""
+    if not options.model_dir:
+        return
+    model_dir = storage.path(options.model_dir)
+    for name in ("train_dir", "tensorboard_dir", "image_dir"):
+        if (value := getattr(options, name)) and storage.path(value).is_relative_to(model_dir):
+            raise InputError(f"--{name}={value} lies in --model_dir={options.model_dir}, which exports replace")
+    there = {entry.name for entry in model_dir.iterdir()} if model_dir.exists() else set()
+    if foreign := sorted(there - _EXPORT):
+        raise InputError(
+            f"--model_dir={options.model_dir} holds {foreign[0]}, which is of no export, and exports replace it all; "
+            "name another folder"
+        )
 
 
 def _goes_on(folder, options):
@@ -191,19 +289,24 @@ def _is_deterministic(options):
     return on_cpu if options.deterministic is None else options.deterministic
 
 
-def _dry_run(folder, options):
+def _dry_run(options, plan):
+    folder = training_state.RunFolder(storage.path(options.train_dir))
+    folder.refuse_foreign_files()
+    _check_model_dir(options)
+    tracking.make(options.track)
     data = readers.read(options, options.train_data_pattern, "train")
-    _record(folder, options, data, _goes_on(folder, options))
+    _record(folder, options, data, _goes_on(folder, options), plan)
     networks = _networks(options, data)
     decided = {"horizontal_flip": networks.flips, "deterministic": _is_deterministic(options)}
+    decided |= {"distribution": plan.kind, "num_devices": plan.num_devices}
     for name, value in (dataclasses.asdict(options) | decided).items():
         print(f"--{name}={value}")
     networks.generator.summary()
     networks.discriminator.summary()
 
 
-def _networks(options, data):
-    return trainer.Trainer(options, data.shape, len(readers.class_numbers(data)[1]))
+def _networks(options, data, devices=None):
+    return trainer.Trainer(options, data.shape, len(readers.class_numbers(data)[1]), devices)
 
 
 def _held_out(options, data):
@@ -212,7 +315,7 @@ def _held_out(options, data):
     return count if count >= calibration.LEAST else 0
 
 
-def _record(folder, options, data, goes_on):
+def _record(folder, options, data, goes_on, plan):
     """Returns the content of `run.json`; refuses where the run that goes on differs in what cannot change."""
     now = {
         "options": dataclasses.asdict(options),
@@ -220,6 +323,7 @@ def _record(folder, options, data, goes_on):
         "data_count": len(data),
         "data_fingerprint": data.fingerprint,
         "classes": readers.class_numbers(data)[1],
+        "devices": {"distribution": plan.kind, "replicas": plan.replicas, "processes": plan.processes},
     }
     if not goes_on:
         return {**now, "sessions": [{"step": 0, "changed": {}}]}
@@ -263,35 +367,117 @@ def _restore(folder, networks):
     return step, pictures_written
 
 
+class _Steps:
+    """The training steps of a session, which all processes of a cluster make together.
+
+    Iterating makes them, until the last one or until a signal came to any process: (metrics, learning rate) of each.
+
+    Args:
+      first: the steps that are done, by the chief's account.
+      kept: returns a sentence about the newest save.
+
+    Attributes:
+      done, last: steps that are done, and that will be.
+      signal: what ended the steps before the last one, or None.
+    """
+
+    def __init__(self, options, data, networks, devices, first, kept):
+        self._options = options
+        self._networks = networks
+        self._devices = devices
+        self._kept = kept
+        self._received = None
+        self.signal = None
+        held_out = _held_out(options, data)
+        self._batches = readers.Batches(data, options.batch_size, options.seed, held_out)
+        self.done = _common_start(networks, devices, first)
+        by_epochs = max(1, options.num_epochs * (len(data) - held_out) // options.batch_size)
+        self.last = max(self.done, min(by_epochs, options.max_steps or by_epochs))
+
+    @contextlib.contextmanager
+    def heeding_signals(self):
+        """Within, SIGINT and SIGTERM end the steps; a second one raises `Interrupted`."""
+        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number, _):
+        name = signal.Signals(number).name
+        if self._received is not None:  # the user does not want to wait
+            raise Interrupted(f"{name} again: stopped at once; {self._kept()}", number)
+        self._received = signal.Signals(number)
+
+    def __iter__(self):
+        while self.done < self.last and not self._is_to_stop():
+            yield self._make_one()
+
+    def _is_to_stop(self):
+        received = self._devices.everyones(self._received or 0)
+        self.signal = next((signal.Signals(number) for number in received if number), None)
+        return self.signal is not None
+
+    def _make_one(self):
+        options, step = self._options, self.done
+        decays = step * options.batch_size // options.learning_rate_decay_examples
+        learning_rate = options.base_learning_rate * options.learning_rate_decay**decays
+        noise = random_noise_generator.generate_noise(
+            options.batch_size, options.latent_size, seeds.generator(options.seed, "noise", step)
+        )
+        metrics = self._networks.step(step, self._batches[step], noise, learning_rate, self._batches.classes(step))
+        for name in ("g_loss", "d_loss"):
+            if not math.isfinite(metrics[name]):
+                raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}; {_NAN_ADVICE}")
+        self.done += 1
+        return metrics, learning_rate
+
+    def held_out(self):
+        """Returns the images that no step sees, see `readers.Batches.held_out`."""
+        return self._batches.held_out()
+
+
+def _common_start(networks, devices, step):
+    """Gives all processes the chief's weights, and returns its step."""
+    if devices.processes == 1:
+        return step
+    own = {name: variable.numpy() for name, variable in networks.variables().items()}
+    arrays = devices.of_chief({"step": np.asarray(step), **own})
+    step = int(arrays.pop("step"))
+    networks.restore(arrays)
+    return step
+
+
 class _Run:
     """One session of a run: from the newest save to the end, a signal or a failure."""
 
-    def __init__(self, options, folder, data, networks, exporter, first_step, pictures_written):
+    def __init__(self, options, folder, data, networks, devices, exporter, first_step, pictures_written, trackers):
         self._options = options
         self._folder = folder
         self._data = data
         self._networks = networks
+        self._devices = devices
         self._exporter = exporter
         self._variables = networks.variables()
         self._held_out = _held_out(options, data)
-        self._batches = readers.Batches(data, options.batch_size, options.seed, self._held_out)
+        self._steps = _Steps(options, data, networks, devices, first_step, self._kept)
         self._calibration = None
         self._calibrated_step = None
         self._quality = sample_quality.SampleQuality(data, options, folder.path / "quality.json", first_step)
-        self._signal = None
-        self._first_step = self._step = self._saved_step = first_step
+        self._first_step = self._saved_step = first_step
         self._exported_step = None
         self._images_per_epoch = len(data) - self._held_out
-        by_epochs = max(1, options.num_epochs * self._images_per_epoch // options.batch_size)
-        self._last_step = max(first_step, min(by_epochs, options.max_steps or by_epochs))
         self._log = training_log.TrainingLog(
             folder.path,
             storage.path(options.image_dir) if options.image_dir else folder.path / "images",
             data.shape,
-            self._step,
-            self._last_step,
+            first_step,
+            self._steps.last,
             options.batch_size,
             pictures_written,
+            trackers,
+            folder.options(),
         )
 
     def go(self):
@@ -299,27 +485,22 @@ class _Run:
             self._greet()
             if self._step == 0:
                 self._look()
-            handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-            try:
+            with self._steps.heeding_signals():
                 self._loop()
-            finally:
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
-            if self._signal is not None and self._step < self._last_step:
+                self._devices.exchange("the end")  # what the chief has written, the others have waited for
+            if stopped_by := self._steps.signal:
                 done = f"saved step {self._step}" if self._step else "no step was done yet"
-                raise Interrupted(f"{self._signal.name}: {done}; the same command goes on", self._signal)
+                raise Interrupted(f"{stopped_by.name}: {done}; the same command goes on", stopped_by)
         self._say_goodbye()
 
-    def _on_signal(self, number, _):
-        name = signal.Signals(number).name
-        if self._signal is not None:  # the user does not want to wait
-            raise Interrupted(f"{name} again: stopped at once; {self._kept()}", number)
-        self._signal = signal.Signals(number)
+    @property
+    def _step(self):
+        return self._steps.done
 
     def _loop(self):
         save_time = time.monotonic()
-        while self._step < self._last_step and self._signal is None:
-            self._train_one_step()
+        for metrics, learning_rate in self._steps:
+            self._log.step(self._step, metrics, learning_rate)
             if self._is_time_to_look():
                 self._look()
             if time.monotonic() - save_time >= self._options.save_secs:
@@ -333,20 +514,8 @@ class _Run:
             self._look()
         self._export()
         self._film = self._log.film() if self._options.export_generated_images else None
-
-    def _train_one_step(self):
-        options, step = self._options, self._step
-        decays = step * options.batch_size // options.learning_rate_decay_examples
-        learning_rate = options.base_learning_rate * options.learning_rate_decay**decays
-        noise = random_noise_generator.generate_noise(
-            options.batch_size, options.latent_size, seeds.generator(options.seed, "noise", step)
-        )
-        metrics = self._networks.step(step, self._batches[step], noise, learning_rate, self._batches.classes(step))
-        for name in ("g_loss", "d_loss"):
-            if not math.isfinite(metrics[name]):
-                raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}; {_NAN_ADVICE}")
-        self._step += 1
-        self._log.step(self._step, metrics, learning_rate)
+        if self._film:
+            self._log.artifact(self._step, "film", self._film)
 
     def _kept(self):
         return f"the save of step {self._saved_step} is kept" if self._saved_step else "nothing was saved yet"
@@ -393,6 +562,7 @@ class _Run:
             pair = self._networks.current_pair()
             self._calibrate()
             self._exporter.write(self._folder.path, self._step, {"calibration": self._calibration})
+            self._log.artifact(self._step, "submission", self._folder.path / "export" / f"step_{self._step}")
             self._log.quality(self._quality.look(self._step, pair.generate_8bit, closely=True))
             self._quality.write()
             if self._calibration:
@@ -402,6 +572,15 @@ class _Run:
                     "without"
                 )
         self._exported_step = self._step
+        if self._step and self._options.model_dir:
+            self._copy_export(storage.path(self._options.model_dir))
+
+    def _copy_export(self, target):
+        """Brings this step's export to `target`, unless it is there; a session before may have been killed first."""
+        export = self._folder.path / "export" / f"step_{self._step}"
+        marks = [place / "submission.json" for place in (export, target)]
+        if not marks[1].exists() or marks[0].read_bytes() != marks[1].read_bytes():
+            storage.publish_folder(export, target, last="submission.json")
 
     def _calibrate(self):
         """Fits p to this step's networks, once."""
@@ -409,7 +588,7 @@ class _Run:
             return
         rng = seeds.generator(self._options.seed, "calibration")
         noise = random_noise_generator.generate_noise(self._held_out, self._options.latent_size, rng)
-        fitted = self._networks.current_pair().calibrate(self._batches.held_out(), noise)
+        fitted = self._networks.current_pair().calibrate(self._steps.held_out(), noise)
         self._calibration = dataclasses.asdict(fitted)
         self._calibrated_step = self._step
 
@@ -417,11 +596,10 @@ class _Run:
         count, options = len(self._data), self._options
         height, width, channels = self._data.shape
         start = f"going on from step {self._step}" if self._step else "a new run"
-        limit = "max_steps" if self._last_step == options.max_steps else f"num_epochs={options.num_epochs}"
-        device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+        limit = "max_steps" if self._steps.last == options.max_steps else f"num_epochs={options.num_epochs}"
         self._log.say(
             f"{start} in {options.train_dir}: {options.generator_model} and {options.discriminator_model} on {count} "
-            f"images of {height}x{width}x{channels}, to step {self._last_step} (--{limit}), on the {device}"
+            f"images of {height}x{width}x{channels}, to step {self._steps.last} (--{limit}), on {self._devices.plan}"
         )
         if ops := self._networks.unrepeatable_ops():
             self._log.say(
@@ -430,7 +608,7 @@ class _Run:
             )
         for sentence in self._networks.doubts():
             self._log.say(f"warning: {sentence}")
-        if self._step >= self._last_step:
+        if self._step >= self._steps.last:
             self._log.say("nothing left to train; raise --num_epochs or --max_steps to go on")
 
     def _say_goodbye(self):
@@ -438,7 +616,8 @@ class _Run:
         files = {
             path: f"the submission of step {self._step}; hand over this folder as it is",
             path / "export" / f"step_{self._step}": "the same as a SavedModel",
-            path / "train.log": f"a line a step; curves: tensorboard --logdir={path}",
+            path / "train.log": "a line a step",
+            **self._log.places,
         }
         if self._film:
             files |= {

@@ -1,5 +1,7 @@
 """The two networks, their optimizers and the step that trains them."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -9,6 +11,7 @@ from gan import (
     battle_pair,
     class_lookup,
     digits,
+    distribution,
     export_model,
     losses,
     model_builder,
@@ -29,6 +32,7 @@ class Trainer:
       options: `TrainOptions`.
       image_shape: (height, width, channels).
       num_classes: of the images, see `readers.class_numbers`; 0 without labels.
+      devices: the `distribution.Devices` that train; None for one.
 
     Attributes:
       contest: the `spec.ContestSpec`.
@@ -36,8 +40,9 @@ class Trainer:
       flips: whether real images are mirrored at random.
     """
 
-    def __init__(self, options, image_shape, num_classes=0):
+    def __init__(self, options, image_shape, num_classes=0, devices=None):
         self._options = options
+        self._devices = devices or distribution.Devices()
         self.contest = spec.ContestSpec(*image_shape, options.latent_size)
         self.loss = class_lookup.make(
             class_lookup.find(options.label_loss, "gan.losses", losses.BaseLoss, "label_loss")
@@ -51,23 +56,30 @@ class Trainer:
         self._augment = augmentation.Pipeline(augmentations, image_shape)
         wanted = options.horizontal_flip
         self.flips = tuple(image_shape) != digits.SHAPE if wanted is None else wanted
-        adaptive = options.adaptive_augmentation_target is not None
-        self._augmentation_probability = keras.Variable(
-            0.0 if adaptive else options.augmentation_probability, trainable=False, name="probability"
-        )
-        self.generator, self.discriminator = self._build(options.mixed_precision, num_classes)
+        # The pair that battles lives in this process alone. It comes first, so that what Keras makes for all networks,
+        # such as its random generator, belongs to those that are trained, and to all devices.
         self._battle_pair = battle_pair.BattlePair(*self._build("none", num_classes), bool(options.held_out_images))
+        self.generator, self.discriminator = self._build(options.mixed_precision, num_classes, self._devices.scope)
+        if self._devices.replicas > 1:
+            model_builder.synchronise_batch_norms(self.generator)
+            model_builder.synchronise_batch_norms(self.discriminator)
+        with self._devices.scope():
+            self._generator_optimizer = optimizers.make(options, self.generator.trainable_variables)
+            self._discriminator_optimizer = optimizers.make(options, self.discriminator.trainable_variables)
+            adaptive = options.adaptive_augmentation_target is not None
+            self._augmentation_probability = keras.Variable(
+                0.0 if adaptive else options.augmentation_probability, trainable=False, name="probability"
+            )
         self._averages = averages.Averages(
             {"generator": self.generator, "discriminator": self.discriminator},
             {"generator": self._battle_pair.generator, "discriminator": self._battle_pair.discriminator},
             options,
         )
-        self._generator_optimizer = optimizers.make(options, self.generator.trainable_variables)
-        self._discriminator_optimizer = optimizers.make(options, self.discriminator.trainable_variables)
         with class_lookup.blaming("the training step"):
             self._steps = {penalised: self._trace(penalised) for penalised in self._kinds_of_steps()}
+        self._devices.part_seeds(self.variables().values())
 
-    def _build(self, mixed_precision, num_classes):
+    def _build(self, mixed_precision, num_classes, scope=contextlib.nullcontext):
         options = self._options
         return model_builder.build_pair(
             options.generator_model,
@@ -77,6 +89,7 @@ class Trainer:
             options.seed,
             num_classes,
             mixed_precision,
+            scope,
         )
 
     def _kinds_of_steps(self):
@@ -87,8 +100,15 @@ class Trainer:
 
     def _trace(self, penalised):
         size = self._options.batch_size
-        return tf.function(self._train_step, autograph=False).get_concrete_function(
-            penalised,
+
+        def step(images, labels, noise, seed, memory):
+            metrics = self._devices.run(
+                self._train_step, penalised=penalised, images=images, labels=labels, noise=noise, seed=seed
+            )
+            self._averages.move(memory)
+            return metrics
+
+        return tf.function(step, autograph=False).get_concrete_function(
             images=tf.TensorSpec([size, self.contest.image_size], tf.float32),
             labels=tf.TensorSpec([size], tf.int32),
             noise=tf.TensorSpec([size, self._options.latent_size], tf.float32),
@@ -113,14 +133,14 @@ class Trainer:
         self._generator_optimizer.learning_rate = learning_rate
         self._discriminator_optimizer.learning_rate = learning_rate * options.discriminator_rate_factor
         penalised = bool(self._penalties) and number % options.gradient_penalty_interval == 0
-        metrics = self._steps[penalised](
+        return self._devices.call(
+            self._steps[penalised],
             images=tf.constant(images),
             labels=tf.zeros([len(images)], tf.int32) if labels is None else tf.constant(labels, tf.int32),
             noise=tf.constant(noise),
             seed=tf.constant(seeds.generator(options.seed, "step", number).integers(2**31, size=2), tf.int32),
             memory=tf.constant(self._averages.memory(number), tf.float32),
         )
-        return {name: float(value) for name, value in metrics.items()}
 
     def restore(self, arrays):
         """Takes up training where it was saved.
@@ -131,19 +151,25 @@ class Trainer:
         training_state.assign(self.variables(), arrays)
         if self._options.adaptive_augmentation_target is None:  # then it is a flag, which may have changed
             self._augmentation_probability.assign(self._options.augmentation_probability)
+        self._devices.part_seeds(self.variables().values())
 
     def current_pair(self):
         """Brings the pair that battles up to the newest step and returns it, a `battle_pair.BattlePair`."""
         self._averages.catch_up()
         return self._battle_pair
 
-    def _train_step(self, penalised, images, labels, noise, seed, memory):
-        """One pass of G serves both updates: D learns from its images, then G learns from the updated D."""
-        g, d = self.generator, self.discriminator
+    def _train_step(self, penalised, images, labels, noise, seed):
+        """One pass of G serves both updates: D learns from its images, then G learns from the updated D.
+
+        Every device makes this step, with its rows of the batch, up to D's answers. These are gathered: the losses, and
+        what is reported, are those of the whole batch on every device.
+        """
+        g, d, devices = self.generator, self.discriminator, self._devices
         flip_seed, *shown_seeds, penalty_seed = tf.unstack(tf.random.split(seed, 5))
         if self.flips:
             images = augmentation.flip_half(images, self.contest.image_shape, flip_seed)
-        labels = labels if d.uses_labels else None
+        images, noise = devices.rows(images), devices.rows(noise)
+        labels = devices.rows(labels) if d.uses_labels else None
         with tf.GradientTape(watch_accessed_variables=False) as g_tape:
             g_tape.watch([v.value for v in g.trainable_variables])
             made = g(noise, training=True)
@@ -153,26 +179,33 @@ class Trainer:
                 d_tape.watch([v.value for v in d.trainable_variables])
                 shown_real = self._shown(images, shown_seeds[0])
                 shown_generated = self._shown(generated, shown_seeds[1])
-                on_real = d(shown_real, training=True, labels=labels)
-                on_generated = d(shown_generated, training=True, labels=made_labels)
+                on_real = self._answers(shown_real, labels)
+                on_generated = self._answers(shown_generated, made_labels)
                 d_loss = _scalar(self.loss, self.loss.discriminator_loss(on_real, on_generated))
                 d_loss += self._layer_penalty(d)
                 if penalised:
-                    d_loss += self._gradient_penalty(shown_real, shown_generated, penalty_seed)
+                    d_loss += self._gradient_penalty(shown_real, shown_generated, devices.own_seed(penalty_seed))
             with g_tape.stop_recording():
                 self._update(self._discriminator_optimizer, d_tape, d_loss, d.trainable_variables)
 
-            on_update = d(self._shown(generated, shown_seeds[2]), training=True, labels=made_labels)
+            on_update = self._answers(self._shown(generated, shown_seeds[2]), made_labels)
             g_loss = _scalar(self.loss, self.loss.generator_loss(on_real, on_update))
             g_loss += self._layer_penalty(g)
         self._update(self._generator_optimizer, g_tape, g_loss, g.trainable_variables)
-        self._averages.move(memory)
         if self._options.adaptive_augmentation_target is not None:
             self._adapt_augmentation(on_real["logits"] - self._middle(on_real, on_generated))
-        return {"g_loss": g_loss, "d_loss": d_loss} | self._accuracies(on_real, on_generated)
+        # Only the penalties differ between devices.
+        return {"g_loss": g_loss, "d_loss": devices.sum(devices.part(d_loss))} | self._accuracies(on_real, on_generated)
 
     def _shown(self, images, seed):
-        return self._augment(images, self._augmentation_probability.value, seed)
+        """Returns the images as D sees them, changed by the draws that are theirs in the whole batch."""
+        probability = self._augmentation_probability.value
+        return self._devices.rows(self._augment(self._devices.in_place(images), probability, seed))
+
+    def _answers(self, images, labels):
+        """Returns D's outputs for the images of all devices."""
+        outputs = self.discriminator(images, training=True, labels=labels)
+        return {name: self._devices.gather(output) for name, output in outputs.items()}
 
     def _layer_penalty(self, model):
         return self._options.regularization_penalty * sum(model.losses) if model.losses else 0.0
@@ -191,9 +224,17 @@ class Trainer:
             return
         # Float16 gradients come scaled up, and the optimizer scales them back; 1 everywhere else.
         scale = tf.convert_to_tensor(optimizer.scale_loss(tf.ones([])))
-        gradients = tape.gradient(loss, [v.value for v in variables], output_gradients=scale)
-        if self._options.clip_gradient_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._options.clip_gradient_norm * scale)
+        gradients = tape.gradient(loss, [v.value for v in variables], output_gradients=self._devices.part(scale))
+        # The optimizer sums over the devices what each of them hands in. Where somebody has to see the sum before that
+        # (the optimizer itself for float16's overflows), each hands in a part of the sum.
+        clip_norm = self._options.clip_gradient_norm
+        sums_first = clip_norm or self._options.mixed_precision == "float16"
+        if sums_first:
+            gradients = self._devices.sum(gradients)
+        if clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, clip_norm * scale)
+        if sums_first:
+            gradients = self._devices.part(gradients)
         optimizer.apply(gradients, variables)
 
     def _adapt_augmentation(self, logits_on_real):
@@ -236,7 +277,11 @@ class Trainer:
         )
         known = {id(variable) for variable in named.values()}
         # What else the traced steps touch, such as the state of a random generator that no layer owns.
-        touched = [v for step in self._steps.values() for v in export_model.captured_variables(step.graph)]
+        touched = [
+            self._devices.whole(variable)
+            for step in self._steps.values()
+            for variable in export_model.captured_variables(step.graph)
+        ]
         others = {id(variable): variable for variable in touched if id(variable) not in known}
         return named | {f"other/{i:03}": variable for i, variable in enumerate(others.values())}
 

@@ -1,15 +1,12 @@
-"""What a person sees of a run: progress bar, log file, TensorBoard, pictures and the film of them."""
+"""What a person sees of a run: progress bar, log file, pictures and the film of them, and what trackers show."""
 
 import contextlib
 import time
 
 import tqdm
-from etils import epy
 
-from gan import pictures
-
-with epy.lazy_imports():
-    import tensorflow as tf
+from gan import pictures, tracking
+from gan.errors import Interrupted
 
 _GIF_FRAMES = 100
 _SECONDS_BETWEEN_LINES = 5.0
@@ -20,15 +17,32 @@ class TrainingLog:
     """Reports one run.
 
     Args:
-      train_dir: where `train.log` and TensorBoard's events go.
+      train_dir: where `train.log` goes.
       image_dir: where `000.png`, `001.png`, ... and `training.gif` go.
       image_shape: (height, width, channels) of a picture's images.
       first_step, last_step: where this session begins and ends.
       batch_size: images per step, for the rate.
       pictures_written: how many pictures the run has written before.
+      trackers: `tracking.BaseTracker` objects that are told of all this.
+      run: the content of `run.json`, for them.
+
+    Attributes:
+      pictures_written: as above, with those of this session.
+      places: after the end, where the trackers show the run; see `tracking.BaseTracker.places`.
     """
 
-    def __init__(self, train_dir, image_dir, image_shape, first_step, last_step, batch_size, pictures_written):
+    def __init__(
+        self,
+        train_dir,
+        image_dir,
+        image_shape,
+        first_step,
+        last_step,
+        batch_size,
+        pictures_written,
+        trackers=(),
+        run=None,
+    ):
         self._image_dir = image_dir
         self._image_shape = image_shape
         self._batch_size = batch_size
@@ -36,21 +50,25 @@ class TrainingLog:
         train_dir.mkdir(parents=True, exist_ok=True)
         self._files = contextlib.ExitStack()
         self._file = self._files.enter_context((train_dir / "train.log").open("a"))
-        self._events = tf.summary.create_file_writer(str(train_dir))
         # tqdm draws nothing where stderr is not a terminal; there the log's lines are printed instead.
         self._bar = tqdm.tqdm(total=last_step, initial=first_step, unit=" steps", dynamic_ncols=True, disable=None)
         self._step_time = time.perf_counter()
         self._line_time = 0.0
         self._variety = ""
         self._collapsed = False
+        self.places = {}
+        self._watchers = tracking.Watchers(trackers, self.say)
+        self._watchers.tell(lambda tracker: tracker.start(train_dir, run, first_step))
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, _, error, __):
+        failed = error is not None and not isinstance(error, Interrupted)
+        self.places = self._watchers.places()
+        self._watchers.tell(lambda tracker: tracker.close(failed))
         self._bar.close()
         self._files.close()
-        self._events.close()
 
     def say(self, text):
         """Tells the terminal and the log file."""
@@ -82,9 +100,7 @@ class TrainingLog:
                 f"D right on G {on_generated:.0%}, on real {on_real:.0%}, {self._variety}",
                 refresh=False,
             )
-            self._write_scalars(
-                step, {**metrics, "learning_rate": learning_rate, "images_per_second": examples_per_second}
-            )
+            self._scalars(step, {**metrics, "learning_rate": learning_rate, "images_per_second": examples_per_second})
         self._file.write(line + "\n")
         self._bar.update()
         if tenth and self._bar.disable and now - self._line_time >= _SECONDS_BETWEEN_LINES:
@@ -95,7 +111,7 @@ class TrainingLog:
         """Reports a `sample_quality.Look`, and warns where G has just collapsed."""
         numbers = {"variety": look.variety, "kid": look.kid, "frechet": look.frechet}
         numbers = {name: value for name, value in numbers.items() if value is not None}
-        self._write_scalars(look.step, {**numbers, "collapsed": float(look.collapsed)})
+        self._scalars(look.step, {**numbers, "collapsed": float(look.collapsed)})
         self._file.write(
             f"quality step {look.step} | " + " | ".join(f"{n}: {v:.4f}" for n, v in numbers.items()) + "\n"
         )
@@ -108,24 +124,24 @@ class TrainingLog:
             )
         self._collapsed = look.collapsed
 
-    def _write_scalars(self, step, values):
-        with self._events.as_default(step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+    def _scalars(self, step, values):
+        self._watchers.tell(lambda tracker: tracker.scalars(step, values))
 
     def picture(self, step, images):
-        """Writes the next numbered picture, a grid of four columns, and shows it in TensorBoard."""
+        """Writes the next numbered picture, a grid of four columns."""
         grid = pictures.grid(images, self._image_shape, _COLUMNS)
         pictures.save_png(self._picture_file(self.pictures_written), grid)
         self.pictures_written += 1
-        with self._events.as_default(step):
-            tf.summary.image("generated", grid.reshape(1, *grid.shape[:2], self._image_shape[-1]))
+        self._watchers.tell(lambda tracker: tracker.picture(step, "generated", grid))
 
     def histograms(self, step, variables):
-        """Shows the distribution of every variable, {name: variable}, in TensorBoard."""
-        with self._events.as_default(step):
-            for name, variable in variables.items():
-                tf.summary.histogram(name, variable.numpy())
+        """Shows the trackers the distribution of every variable, {name: variable}."""
+        arrays = {name: variable.numpy() for name, variable in variables.items()}
+        self._watchers.tell(lambda tracker: tracker.histograms(step, arrays))
+
+    def artifact(self, step, name, path):
+        """Gives the trackers a file or a folder that the run has written, as a thing of that name."""
+        self._watchers.tell(lambda tracker: tracker.artifact(step, name, path))
 
     def film(self):
         """Writes `training.gif` of the run's pictures, thinned to a hundred, and returns it (None without any)."""
@@ -140,7 +156,7 @@ class TrainingLog:
 
     def flush(self):
         self._file.flush()
-        self._events.flush()
+        self._watchers.tell(lambda tracker: tracker.flush())
 
     def _picture_file(self, number):
         return self._image_dir / f"{number:03}.png"

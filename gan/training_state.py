@@ -30,6 +30,8 @@ _OWN_FILES = (
     "train.log",
     "quality.json",
     "events.out.tfevents.*",
+    "wandb",
+    "submitted.json",
 )
 _MOVING = ".moving"  # in `previous/N/` until everything has arrived there
 

@@ -78,3 +78,18 @@ def bubblewrap():
 
     if sandbox.obstacle():
         pytest.skip(sandbox.obstacle())
+
+
+@pytest.fixture
+def storage_server(monkeypatch):
+    """An `emulator.Server` that stands for Google Cloud Storage, for this process and for commands."""
+    import emulator
+
+    from gan import gs
+
+    server = emulator.Server()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+    gs.forget_client()
+    yield server
+    gs.forget_client()
+    server.close()

@@ -2,14 +2,20 @@
 
 import base64
 import io
+import json
+import os
 import re
+import subprocess
+import zipfile
 
 import nbclient
 import nbformat
 import numpy as np
 import pytest
 import record_files
+from builds import picture
 from conftest import ROOT
+from environments import empty_environment
 from PIL import Image
 
 from gan import metrics
@@ -165,3 +171,60 @@ def test_records_of_ones_own_are_explored(tmp_path, monkeypatch, random_pixels):
     assert f"image_raw: int64_list of 64 values: {', '.join(map(str, pixels[0, :8]))} ..." in printed(outputs["record"])
     assert "20 records; the first batch: float32 (16, 64)" in printed(outputs["reader"])
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+def package(target):
+    """Writes the package as a wheel that asks for nothing."""
+    code = [file for file in sorted((ROOT / "gan").rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
+    with zipfile.ZipFile(target / "gan-1.0-py3-none-any.whl", "w") as wheel:
+        for file in code:
+            wheel.write(file, file.relative_to(ROOT))
+        wheel.writestr("gan-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: gan\nVersion: 1.0\n")
+        tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        wheel.writestr("gan-1.0.dist-info/WHEEL", tags)
+        wheel.writestr("gan-1.0.dist-info/RECORD", "")
+    return wheel.filename
+
+
+@pytest.mark.slow
+def test_on_a_hosted_machine_the_package_is_installed_trained_with_and_handed_over(tmp_path):
+    """In an environment without the package, as a hosted machine is, but for the libraries, which take minutes."""
+    python = empty_environment(tmp_path / "environment")
+    (tmp_path / "host").mkdir()
+    settings = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    settings |= {"GAN_PRESET": "sample", "GAN_MAX_STEPS": "40", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
+    line = [python, ROOT / "gan" / "cloud" / "notebook_runner.py", FOLDER / "train_on_free_gpu.ipynb", "executed.ipynb"]
+    host = {"cwd": tmp_path / "host", "capture_output": True, "text": True, "timeout": 300}
+    alone = subprocess.run(line, env=settings, check=False, **host)
+    assert alone.returncode == 1 and "Upload the package and write its name into the cell above" in alone.stderr
+
+    done = subprocess.run(line, env={**settings, "GAN_PACKAGE": package(tmp_path)}, check=False, **host)
+    assert done.returncode == 0, done.stdout + done.stderr
+    executed = nbformat.read(tmp_path / "host" / "executed.ipynb", as_version=4)
+    outputs = {cell.id: cell.outputs for cell in executed.cells if cell.cell_type == "code"}
+    assert "to step 40 (--max_steps)" in printed(outputs["train"])
+    assert [next(iter(output.data)) for output in outputs["pictures"]] == ["image/gif", "image/png"]
+    (curves,) = images(outputs["curves"])
+    assert curves.std() > 10
+    assert re.search(r"step 40: variety \d+%, KID \d", printed(outputs["curves"]))
+    assert "PASS  generator: determinism" in printed(outputs["check"])
+    export = tmp_path / "host" / "my_run" / "export" / "step_40"
+    with zipfile.ZipFile(tmp_path / "host" / "submission.zip") as archive:
+        there = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+    assert there == {str(f.relative_to(export)): f.read_bytes() for f in export.rglob("*") if f.is_file()}
+    assert len(list((tmp_path / "host" / "my_run" / "images").glob("*.png"))) == 21
+
+
+@pytest.mark.exhaustive
+def test_a_hosted_notebook_builds_records_of_pictures(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    for number in range(40):
+        Image.fromarray(picture(number)).save(tmp_path / "mine" / f"{number}.png")
+    settings = {"GAN_IMAGE_SIDE": 12, "GAN_IMAGE_CHANNELS": 3, "GAN_PRESET": "sample", "GAN_MAX_STEPS": 10}
+    outputs = run("train_on_free_gpu", tmp_path, monkeypatch, GAN_PACKAGE="", GAN_INPUT="mine", **settings)
+    assert "trains on records/train-*.tfrecords" in printed(outputs["data"])
+    manifest = json.loads((tmp_path / "records" / "manifest.json").read_text())
+    count = manifest["splits"]["train"]["images"]
+    assert f"on {count} images of 12x12x3, to step 10" in printed(outputs["train"])
+    assert "discriminator: training gap" in printed(outputs["check"])
+    assert (tmp_path / "submission.zip").exists()

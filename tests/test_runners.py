@@ -1,7 +1,6 @@
 """The runners: who does the work of a build, and what becomes of it when somebody dies."""
 
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -11,9 +10,8 @@ import pytest
 from builds import alive
 from conftest import ROOT
 
-from gan import storage
 from gan.data import runners
-from gan.errors import InputError, RunError
+from gan.errors import RunError
 
 # The functions are the workers', which import this file: so they are up here.
 
@@ -51,10 +49,6 @@ def die(task):
         os.kill(os.getpid(), -task.number)
     else:
         os._exit(task.number)
-
-
-def note(file):
-    storage.write_text(storage.path(file), "done")
 
 
 def fail(_):
@@ -203,54 +197,3 @@ def test_workers_die_with_the_process_that_started_them(number, tmp_path):
         os.killpg(process.pid, number)
         process.wait(timeout=10)
     assert gone(pids)
-
-
-def beam_runner(folder, options=""):
-    pytest.importorskip("apache_beam")
-    return runners.BeamRunner(options, storage.path(str(folder)))
-
-
-def test_beam_does_every_task_and_leaves_nothing_else(tmp_path):
-    (tmp_path / "work").mkdir()
-    files = [str(tmp_path / f"{number}") for number in range(9)]
-    with beam_runner(tmp_path / "work") as runner:
-        assert list(runner.map(note, iter(files))) == []
-        assert list(runner.map(note, iter(()))) == []
-    assert all(pathlib.Path(file).read_text() == "done" for file in files)
-    assert list((tmp_path / "work").iterdir()) == []
-
-
-def test_a_task_that_fails_in_beam_is_named(tmp_path):
-    with beam_runner(tmp_path) as runner, pytest.raises(RunError) as error:
-        list(runner.map(fail, [0]))
-    assert "No space left on device" in str(error.value)
-    assert str(error.value).startswith("Apache Beam: ")
-
-
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        ("--runner=Nonsense", "--beam_options=--runner=Nonsense: Unexpected pipeline runner: Nonsense"),
-        ("--a='b", "--beam_options=--a='b: No closing quotation"),
-        ("--runner=DataflowRunner", "Missing required option: project. Missing required option: region."),
-    ],
-)
-def test_flags_that_beam_refuses_are_a_mistake(options, words, tmp_path):
-    with pytest.raises(InputError) as error, beam_runner(tmp_path, options):
-        pass
-    assert words in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_without_beam_its_package_is_named(tmp_path):
-    """In a process of its own, which has not imported it before."""
-    program = (
-        "import sys; sys.modules['apache_beam'] = None; from gan import build_records, flags; "
-        f"sys.argv = ['x', '--runner=beam', '--input={ROOT}/pics', '--output={tmp_path}/out']; "
-        "flags.run(build_records.main, build_records.BuildOptions, with_tensorflow=False)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: --runner=beam needs Apache Beam (")
-    assert done.stderr.endswith("pip install apache-beam\n")
-    assert done.stderr.count("\n") == 1

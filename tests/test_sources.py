@@ -10,7 +10,6 @@ import sys
 import tarfile
 import tempfile
 import tracemalloc
-import types
 import zipfile
 
 import data_files
@@ -397,34 +396,21 @@ def test_an_empty_folder_is_refused(root, tmp_path):
     assert "empty holds no images; expected .jpg" in refusal(tmp_path / "empty")
 
 
-def test_a_bucket_is_listed_in_pages_with_sizes_and_generations(monkeypatch):
-    objects = {"photos/": 1, "photos/dogs/1.jpg": 2, "photos/cats/1.jpg": 3, "photos/a.txt": 4, "photos//x.jpg": 5}
-
-    class Client:
-        def list_blobs(self, bucket, prefix, delimiter):
-            assert (bucket, delimiter) == ("bucket", "/")
-            below = {name: generation for name, generation in objects.items() if name.startswith(prefix)}
-            here = [name for name in below if "/" not in name[len(prefix) :]]
-            blobs = [types.SimpleNamespace(name=name, size=10, generation=below[name]) for name in here]
-            prefixes = {prefix + name[len(prefix) :].split("/")[0] + "/" for name in below if name not in here}
-            return type("Pages", (list,), {"prefixes": prefixes})(blobs)
-
-    monkeypatch.setattr(storage, "_gs_client", Client)
-    target = storage.path("gs://bucket/photos")
+def test_a_bucket_is_listed_with_sizes_and_generations(storage_server):
+    target = storage.path(storage_server.bucket("pictures")) / "photos"
+    for name in ("dogs/1.jpg", "cats/1.jpg", "a.txt"):
+        storage.write_text(target / name, name)
     source = FolderSource(target, options(target))
     assert [reference.place for reference in source.references()] == ["cats/1.jpg", "dogs/1.jpg"]
     assert (source.count, source.label_names, source.others.names) == (2, ["cats", "dogs"], ("a.txt",))
-    objects["photos/dogs/1.jpg"] += 1
+    storage.write_text(target / "dogs" / "1.jpg", "another1.j")
     assert FolderSource(target, options(target)).fingerprint != source.fingerprint
 
 
-def test_a_bucket_that_does_not_answer_is_no_fault_of_the_images(monkeypatch):
-    def client():
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(storage, "_gs_client", client)
-    target = storage.path("gs://bucket/photos")
-    with pytest.raises(RunError, match="gs://bucket/photos: Google Cloud Storage does not answer"):
+def test_a_bucket_that_does_not_answer_is_no_fault_of_the_images(storage_server):
+    target = storage.path(storage_server.bucket("pictures")) / "photos"
+    storage_server.close()
+    with pytest.raises(RunError, match="gs://pictures/photos: Google Cloud Storage does not answer"):
         FolderSource(target, options(target))
 
 

@@ -4,13 +4,15 @@ from gan import storage
 from gan.errors import InputError
 
 # TensorFlow's in-memory file system shows whether code is honest about paths that are not on the local disk.
-ROOTS = ["local", "ram"]
+ROOTS = ["local", "ram", "gs"]
 
 
 @pytest.fixture(params=ROOTS)
 def root(request, tmp_path):
     if request.param == "local":
         return storage.path(str(tmp_path))
+    if request.param == "gs":
+        return storage.path(request.getfixturevalue("storage_server").bucket("a-bucket")) / "folder"
     return storage.path(f"ram://{tmp_path.name}")
 
 
@@ -49,6 +51,18 @@ def test_a_published_folder_replaces_the_old_one(root, tmp_path):
     storage.write_text(root / "target" / "stale", "0")
     storage.publish_folder(source, root / "target", last="one")
     assert [str(file.relative_to(root)) for file in storage.files_below(root / "target")] == ["target/sub/one"]
+
+
+def test_files_are_copied_together(root, tmp_path):
+    source = storage.path(str(tmp_path / "here"))
+    names = [f"{number % 3}/{number}" for number in range(30)]
+    for name in names:
+        storage.write_text(source / name, name)
+    storage.copy_files((source / name, root / "there" / name) for name in names)
+    assert {str(file.relative_to(root / "there")) for file in storage.files_below(root / "there")} == set(names)
+    assert all((root / "there" / name).read_text() == name for name in names)
+    with pytest.raises(Exception, match="nothing"):
+        storage.copy_files([(source / "nothing", root / "nothing")])
 
 
 def test_a_folder_moves_with_all_that_is_in_it(root):

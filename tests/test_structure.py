@@ -8,7 +8,18 @@ from conftest import ROOT
 
 GROUND = {
     *("errors", "spec", "seeds", "random_noise_generator", "storage", "flags", "pictures", "records", "digits"),
-    *("class_lookup", "feature_networks", "memorisation", "metrics", "examples", "tfrecords", "ordered_map", "gs"),
+    *(
+        "class_lookup",
+        "feature_networks",
+        "memorisation",
+        "metrics",
+        "examples",
+        "tfrecords",
+        "ordered_map",
+        "gs",
+        "receipt",
+        "beam_runner",
+    ),
 }
 STUDIO_COMMANDS = {"train", "eval", "train_features", "export"}
 ARENA_COMMANDS = {

@@ -21,22 +21,30 @@ def play(organiser):
 def _play_all(organiser, decided):
     number = {slug: i for i, slug in enumerate(organiser.entries, 1)}
     playing = [slug for slug in organiser.entries if not organiser.forfeit_of(slug)]
-    for a, b in _pairs(playing, organiser.options.workers):
-        if organiser.has_discriminator(a) or organiser.has_discriminator(b):
-            organiser.play(f"league-{number[a]}-{number[b]}", "league", a, b, rules.ROUNDS, None)
-            organiser.publish()
+    blocks = [
+        [
+            (f"league-{number[a]}-{number[b]}", "league", a, b, rules.ROUNDS, None)
+            for a, b in block
+            if organiser.has_discriminator(a) or organiser.has_discriminator(b)
+        ]
+        for block in _blocks(playing, organiser.options.workers)
+    ]
+    organiser.play_elsewhere(blocks)
+    for arguments in itertools.chain(*blocks):
+        organiser.play(*arguments)
+        organiser.publish()
         if decided():
             return
 
 
-def _pairs(slugs, workers):
+def _blocks(slugs, workers):
     """Yields all pairs, in blocks, so that few of the teams need to be loaded at a time."""
     size = max(1, workers // 2)
-    blocks = [slugs[start : start + size] for start in range(0, len(slugs), size)]
-    for i, block in enumerate(blocks):
-        yield from itertools.combinations(block, 2)
-        for other in blocks[i + 1 :]:
-            yield from itertools.product(block, other)
+    groups = [slugs[start : start + size] for start in range(0, len(slugs), size)]
+    for i, group in enumerate(groups):
+        yield itertools.combinations(group, 2)
+        for other in groups[i + 1 :]:
+            yield itertools.product(group, other)
 
 
 def advice(organiser):

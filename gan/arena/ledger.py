@@ -158,6 +158,11 @@ class Ledger:
         """Returns a match's result, or None where it was not played yet."""
         return self._read(f"{folder}/match.json", None)
 
+    def begun_matches(self):
+        """Returns the folders of the matches of which anything was written, by one listing."""
+        matches = self.output / "matches"
+        return {f"matches/{entry.name}" for entry in matches.iterdir()} if matches.exists() else set()
+
     def save_result(self, folder, result, sheets):
         """Writes a match; match.json comes last, so a kill leaves a whole match or none."""
         for name, png in sheets.items():
@@ -177,19 +182,20 @@ class Ledger:
         with filelock.FileLock(str(self.output / ".decisions.lock")) if local else contextlib.nullcontext():
             storage.write_json(self.output / "decisions.json", [*self.decisions(), entry])
 
-    def disqualified(self):
-        """Returns {team name: reason} of the teams that are disqualified now."""
+    def disqualified(self, decisions=None):
+        """Returns {team name: reason} of the teams that are disqualified now, or after the decisions that are given."""
         reasons = {}
-        for decision in self.decisions():
+        for decision in self.decisions() if decisions is None else decisions:
             if decision["action"] == "disqualify":
                 reasons[decision["subject"]] = decision["reason"]
             elif decision["action"] == "reinstate":
                 reasons.pop(decision["subject"], None)
         return reasons
 
-    def attempt(self, match_id):
+    @staticmethod
+    def attempt(match_id, decisions):
         """Returns the number of the attempt at a match that counts: 1, and one more for each rematch."""
-        return 1 + sum(d["action"] == "rematch" and d["subject"] == match_id for d in self.decisions())
+        return 1 + sum(d["action"] == "rematch" and d["subject"] == match_id for d in decisions)
 
     def _read(self, name, default):
         file = self.output / name

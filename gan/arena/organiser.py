@@ -3,10 +3,13 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import pathlib
 import signal
 import threading
 import time
+
+from etils import epy
 
 from gan import storage
 from gan.arena import (
@@ -20,11 +23,18 @@ from gan.arena import (
     registration,
     rounds,
     rules,
-    sandbox,
     snapshot,
+    table,
     terminal,
 )
+from gan.arena import options as arena_options
+from gan.beam_runner import STOPPED
 from gan.errors import InputError, Interrupted
+
+with epy.lazy_imports():
+    import apache_beam as beam
+
+    from gan.arena import beam_league
 
 _SMALL_SEED = 1 << 40
 _PUBLISH_SECONDS = 1.0  # a league plays many matches a second; nobody can look at all of these pages
@@ -70,13 +80,14 @@ class Organiser:
       options: an `options.PlayOptions`.
       earlier: folders of earlier contests, whose snapshots may step in.
       say: called with each line for the terminal.
+      runner: a `beam_runner.BeamRunner` that plays a league on other machines, or None.
 
     Attributes:
       entries: {slug: entry} of the teams, see `registration.Registrar.enter`.
       standing: the `Standing`.
     """
 
-    def __init__(self, output, kind, options, earlier=(), say=print):
+    def __init__(self, output, kind, options, earlier=(), say=print, runner=None):
         self.kind = kind
         self.options = options
         self.say = say
@@ -87,12 +98,11 @@ class Organiser:
         )
         self.entries = {}
         self.standing = Standing()
-        self.sandboxed = sandbox.resolve(options.sandbox)
-        if self.sandboxed:
-            _refuse_exposed([output, *_files(options.input_data_pattern)])
+        self.sandboxed = table.resolve_sandbox(options, output)
         self.images = Images(options.load_reals(), options.load_training(), options.load_validation())
         self._earlier = [ledger.Ledger(folder) for folder in earlier]
-        self._house = {}
+        self._runner = runner
+        self._elsewhere = set()  # folders of matches that the runner has played
         self._unpublished = []
         self._published = 0.0
         self._resources = contextlib.ExitStack()
@@ -101,11 +111,12 @@ class Organiser:
         options = self.options
         self._resources.enter_context(_signals_interrupt())
         self._resources.enter_context(storage.lock(self.ledger.output))
-        self._pool = self._resources.enter_context(pool.Pool(self.sandboxed, options.time_limit, options.workers))
+        workers = self._resources.enter_context(pool.Pool(self.sandboxed, options.time_limit, options.workers))
+        self._table = table.Table(self.ledger, self.terms, self.images.reals, workers, self.sandboxed)
         examples = check.Examples(
             options.contest, self.images.reals, self.images.training, self.images.validation, options.seed
         )
-        self._registrar = registration.Registrar(self.ledger, self._pool, examples, self._earlier, self.say)
+        self._registrar = registration.Registrar(self.ledger, workers, examples, self._earlier, self.say)
         return self
 
     def __exit__(self, *_):
@@ -178,10 +189,10 @@ class Organiser:
     def enter_house(self):
         """Adds the house opponents that can play with these images."""
         contest = self.terms.contest
-        self._house = {house.slug(n): g for n, g in house.generators(contest, self.images.training).items()}
+        self._table.house = {house.slug(n): g for n, g in house.generators(contest, self.images.training).items()}
         for name in house.GENERATORS:
             slug = house.slug(name)
-            if slug in self._house:
+            if slug in self._table.house:
                 self.entries[slug] = {"name": house.title(name), "slug": slug, "house": True}
             else:
                 self.say(f"house opponent {name} stays away: it needs --train_data_pattern")
@@ -195,33 +206,67 @@ class Organiser:
 
     def has_discriminator(self, slug):
         """Whether a team, or a house opponent, has a D."""
-        return slug not in self._house
+        return slug not in self._table.house
 
-    def forfeit_of(self, slug):
-        """Returns why a team may not play, or None."""
+    def forfeit_of(self, slug, decisions=None):
+        """Returns why a team may not play, now or after the referee's decisions that are given, or None."""
         entry = self.entries[slug]
-        reason = self.ledger.disqualified().get(entry["name"])
+        reason = self.ledger.disqualified(decisions).get(entry["name"])
         return f"disqualified: {reason}" if reason else entry.get("forfeit")
 
     def play(self, match_id, stage, a, b, number_of_rounds, tie_break, better_seed="a"):
         """Returns the summary of a match between the teams with the slugs `a` and `b`: found, or played now."""
-        forfeits = [self.forfeit_of(slug) for slug in (a, b)]
-        attempt = self.ledger.attempt(match_id)
-        folder = self.ledger.match_folder(match_id, a, b, attempt, any(forfeits))
-        result = None if any(forfeits) else self.ledger.result(folder)
+        decisions = self.ledger.decisions()
+        pairing = self._pair(decisions, match_id, stage, a, b, number_of_rounds, tie_break, better_seed)
+        # Forfeits are decided anew, for their reason may change.
+        result = None if any(pairing.forfeits.values()) else self.ledger.result(pairing.folder)
+        is_new = result is None or pairing.folder in self._elsewhere
         if result is None:
             self.publish()  # what a slow moment held back is shown while this match is played
-            seed = rules.match_seed(self.options.seed, match_id, attempt)
-            fixture = match.Fixture(self.kind, match_id, stage, seed, number_of_rounds, tie_break, better_seed, attempt)
-            with self._contestant(a, forfeits[0]) as side_a, self._contestant(b, forfeits[1]) as side_b:
-                contestants = {"a": side_a, "b": side_b}
-                result, sheets = match.play(fixture, contestants, self.images.reals, self.terms)
-            result["sandboxed"] = self.sandboxed
-            self.ledger.save_result(folder, result, sheets)
+            result = self._table.play(pairing)
+        if is_new:
+            self._elsewhere.discard(pairing.folder)
             self.say(terminal.match_line(result))
-            self._unpublished.append(folder)
-        self.standing.played[folder] = overview.summary(folder, result)
-        return self.standing.played[folder]
+            self._unpublished.append(pairing.folder)
+        self.standing.played[pairing.folder] = overview.summary(pairing.folder, result)
+        return self.standing.played[pairing.folder]
+
+    def play_elsewhere(self, blocks):
+        """With a runner, plays what is missing of some matches on its machines; `play` finds the results.
+
+        Args:
+          blocks: lists of what `play` takes; one machine plays a list, with few teams in it.
+
+        Raises:
+          RunError: the runner failed; what was played until then is kept.
+        """
+        if self._runner is None:
+            return
+        decisions, begun = self.ledger.decisions(), self.ledger.begun_matches()
+        pairings = ([self._pair(decisions, *arguments) for arguments in block] for block in blocks)
+        missing = [[p for p in block if p.folder not in begun and not any(p.forfeits.values())] for block in pairings]
+        missing = [block for block in missing if block]
+        if not missing:
+            return
+        self._elsewhere = {pairing.folder for pairing in itertools.chain(*missing)}
+        self.say(f"Apache Beam plays {len(self._elsewhere)} matches in {len(missing)} block(s)")
+        names = [field.name for field in dataclasses.fields(arena_options.PlayOptions)]
+        needed = arena_options.PlayOptions(**{name: getattr(self.options, name) for name in names} | {"seed": 0})
+        player = beam_league.PlayBlock(
+            str(self.ledger.output), needed, self.terms, self.images.reals.fingerprint, bool(self._table.house)
+        )
+        self._runner.run(beam.ParDo(player), missing)
+
+    def _pair(self, decisions, match_id, stage, a, b, number_of_rounds, tie_break, better_seed="a"):
+        attempt = self.ledger.attempt(match_id, decisions)
+        forfeits = {side: self.forfeit_of(slug, decisions) for side, slug in (("a", a), ("b", b))}
+        seed = rules.match_seed(self.options.seed, match_id, attempt)
+        return table.Pairing(
+            self.ledger.match_folder(match_id, a, b, attempt, any(forfeits.values())),
+            match.Fixture(self.kind, match_id, stage, seed, number_of_rounds, tie_break, better_seed, attempt),
+            {"a": self.entries[a], "b": self.entries[b]},
+            forfeits,
+        )
 
     def play_until_settled(self, play_all):
         """Goes through all matches, again if the referee decides something meanwhile; only what is new is played.
@@ -240,18 +285,6 @@ class Organiser:
             if not decided():
                 return
             self.say("the referee has decided; going through the matches again")
-
-    @contextlib.contextmanager
-    def _contestant(self, slug, forfeit):
-        entry = self.entries[slug]
-        if slug in self._house:
-            yield match.Contestant(entry["name"], slug, self._house[slug])
-        elif forfeit:
-            yield match.Contestant(entry["name"], slug, None, entry["snapshot"] or "", forfeit)
-        else:
-            files = self._registrar.files(entry)
-            with self._pool.playing(slug, files) as player:
-                yield match.Contestant(entry["name"], slug, player, files.digest)
 
     def finish(self):
         """Publishes the end, with the seed and its nonce."""
@@ -290,19 +323,8 @@ class Organiser:
     @functools.cached_property
     def data_files(self):
         """[{"file", "sha256"}] of the pool's files, without their folders; none for the embedded digits."""
-        files = _files(self.options.input_data_pattern)
+        files = table.data_files(self.options)
         return [{"file": pathlib.PurePosixPath(str(file)).name, "sha256": storage.sha256(file)} for file in files]
-
-
-def _files(pattern):
-    return storage.expand(pattern) if pattern else []
-
-
-def _refuse_exposed(paths):
-    """Keeps ground truth, seeds and other teams' models out of the folders that workers may read."""
-    for path in paths:
-        if storage.is_local(path) and (folder := sandbox.exposes(path)):
-            raise InputError(f"{path} lies in {folder}, which every team's worker may read: keep it somewhere else")
 
 
 @contextlib.contextmanager
@@ -310,7 +332,7 @@ def _signals_interrupt():
     """A shell starts a job in the background with SIGINT ignored, and SIGTERM would leave no time to end workers."""
 
     def stop(number, _):
-        raise Interrupted("stopped; the same command goes on where it was", number)
+        raise Interrupted(STOPPED, number)
 
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield

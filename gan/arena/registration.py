@@ -39,10 +39,6 @@ class Registrar:
         entries = list(self._pool.threads.map(self._enter, teams))
         return {entry["slug"]: entry for entry in entries}
 
-    def files(self, entry):
-        """Returns the `snapshot.Snapshot` that an entry plays."""
-        return snapshot.read(snapshot.folder_of(self._ledger.store(entry["slug"]), entry["snapshot"]))
-
     def verify(self, entries):
         """Makes sure that the settled snapshots are as they were taken.
 

@@ -16,8 +16,9 @@ import tempfile
 from etils import epy
 from google.protobuf import text_format
 
-from gan import storage
+from gan import receipt, storage
 from gan.errors import InputError, SubmissionError, first_line
+from gan.ordered_map import in_threads
 
 with epy.lazy_imports():
     from tensorflow.python.framework import errors as tf_errors
@@ -31,7 +32,10 @@ _MAX_CHECKPOINT_FILE_BYTES = 1 << 20
 _MAX_NAME = 200  # a file system allows 255, and an ending follows
 _RECORD = "snapshot.json"
 # What reading a team's folder may end in; the rest, as a full disk, is the organiser's own.
-_UNREADABLE = {errno.EACCES, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM}
+_UNREADABLE = {
+    *(errno.EACCES, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM),
+    errno.ESTALE,  # an object has another generation than a moment ago
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +70,19 @@ def take(folder, store, taken=None):
       The `Snapshot`.
 
     Raises:
-      SubmissionError: there is no submission, a file is missing, is a link or no plain file, is too large, or changed
-        while it was copied.
+      SubmissionError: there is no submission, a file is missing, is a link or no plain file, is too large, changed
+        while it was copied, or is not what the receipt of the upload names.
     """
     with tempfile.TemporaryDirectory(prefix="gan-submission-") as temporary:
-        local = storage.path(temporary)
+        local = storage.path(temporary) / "files"
         with _blaming_team(folder):
-            checkpoint, generations = _copy_all(folder, local)
+            uploaded = _receipt(folder, storage.path(temporary))
+            if uploaded and (known := _known(folder, store, uploaded)):
+                return known
+            checkpoint, generations = _copy_all(folder, local, uploaded)
         hashes = {file.relative_to(local).as_posix(): storage.sha256(file) for file in storage.files_below(local)}
+        if uploaded:
+            uploaded.insist(hashes, generations)
         digest = _digest(hashes)
         taken = taken or datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         snapshot = Snapshot(folder_of(store, digest), digest, checkpoint, hashes, taken, generations)
@@ -95,20 +104,45 @@ def _blaming_team(folder):
         raise SubmissionError(f"{folder} cannot be read ({first_line(error)})") from None
 
 
-def _copy_all(folder, local):
-    """Copies what belongs to a submission; returns its TF1 checkpoint's name, or None, and {file name: generation}."""
-    checkpoint, names = _model_files(folder, local)
+def _receipt(folder, temporary):
+    """Returns the `receipt.Receipt` of an upload to `folder`, or None where there is none."""
+    if not _there(folder, receipt.NAME):
+        return None
+    _copy(folder, [receipt.NAME], temporary, receipt.MAX_BYTES)
+    found = receipt.parse((temporary / receipt.NAME).read_bytes())
+    if not found.complete:
+        raise SubmissionError(f"{folder}: the upload of {found.time} has not ended; run gan.submit_model again")
+    return found
+
+
+def _known(folder, store, uploaded):
+    """Returns the snapshot of an upload that is in the store already, if the objects are still those of then."""
+    if not (folder_of(store, uploaded.snapshot) / _RECORD).exists():
+        return None
+    states = {
+        **_states(folder, uploaded.model),
+        **_states(folder.parent, uploaded.source),
+    }
+    generations = {name: generation for name, (_, generation) in states.items()}
+    known = read(folder_of(store, uploaded.snapshot))
+    return known if known.generations == generations and known.digest == uploaded.snapshot else None
+
+
+def _copy_all(folder, local, uploaded):
+    """Copies what belongs to a submission; returns its TF1 checkpoint's name, or None, and {file name: generation}.
+
+    Args:
+      uploaded: the `receipt.Receipt` that says what belongs to it, or None.
+    """
+    checkpoint, names = _model_files(folder, local, uploaded)
     if len(names) > MAX_FILES:
         raise SubmissionError(f"{folder} holds {len(names)} files; at most {MAX_FILES} are allowed")
-    generations = {}
-    for group, most in ((names, MAX_BYTES), (_source_files(folder), MAX_SOURCE_BYTES)):
-        left = most
-        for name in group:
-            size, generation = _copy(folder, name, local, left)
-            left -= size
-            if generation is not None:
-                generations[name] = generation
-    return checkpoint, generations
+    generations = _copy(folder, names, local, MAX_BYTES)
+    if uploaded is None:
+        return checkpoint, generations | _copy(folder, _source_files(folder), local, MAX_SOURCE_BYTES)
+    if len(uploaded.source) > MAX_SOURCE_FILES:
+        raise SubmissionError(f"{folder}: source/ holds more than {MAX_SOURCE_FILES} files")
+    return checkpoint, generations | _copy(folder.parent, list(uploaded.source), local, MAX_SOURCE_BYTES)
 
 
 def read(folder):
@@ -176,13 +210,15 @@ def _digest(hashes):
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _model_files(folder, local):
+def _model_files(folder, local, uploaded):
     """Returns the TF1 checkpoint's name, or None, and the names of the files that belong to the model."""
     if _there(folder, "checkpoint"):
-        _copy(folder, "checkpoint", local, _MAX_CHECKPOINT_FILE_BYTES)
+        _copy(folder, ["checkpoint"], local, _MAX_CHECKPOINT_FILE_BYTES)
         checkpoint = _checkpoint_name(local / "checkpoint", folder)
-        names = ["checkpoint", f"{checkpoint}.meta", f"{checkpoint}.index", *_data_files(folder, checkpoint)]
-        return checkpoint, names
+        data = _data_files(folder, checkpoint)
+        if uploaded:  # another upload may have left more
+            data = [name for name in data if name in uploaded.model]
+        return checkpoint, ["checkpoint", f"{checkpoint}.meta", f"{checkpoint}.index", *data]
     if _there(folder, "saved_model.pb"):
         names = ["saved_model.pb", "variables/variables.index"]
         return None, names + [f"variables/{name}" for name in _data_files(folder / "variables", "variables")]
@@ -225,20 +261,39 @@ def _source_files(folder):
     return sorted(names)
 
 
-def _copy(folder, name, local, max_bytes):
-    """Copies one file and returns its size and its object generation."""
-    source = folder / name
-    _refuse_special_files(folder, name)
-    if not source.exists():
-        raise SubmissionError(f"{folder}: {name} is missing")
-    size = source.stat().length
-    if size > max_bytes:
-        raise SubmissionError(f"{folder}: {name} has {size} bytes; at most {max_bytes} are allowed here")
-    generation = storage.generation(source)
-    storage.copy_file(source, local / name)
-    if (local / name).stat().length != size or storage.generation(source) != generation:
-        raise SubmissionError(f"{folder}: {name} changed while it was copied; stop the run that writes it")
-    return size, generation
+def _copy(folder, names, local, max_bytes):
+    """Copies files once their sizes are known, and returns {name: object generation}, where there are such.
+
+    Args:
+      max_bytes: the most that all of them may hold together.
+    """
+    for name in names:
+        _refuse_special_files(folder, name)
+    before = _states(folder, names)
+    left = max_bytes
+    for name, (size, _) in before.items():
+        if size > left:
+            raise SubmissionError(f"{folder}: {name} has {size} bytes; at most {left} are allowed here")
+        left -= size
+    storage.copy_files((folder / name, local / name) for name in names)
+    after = _states(folder, names)
+    for name, state in before.items():
+        if after[name] != state or (local / name).stat().length != state[0]:
+            raise SubmissionError(f"{folder}: {name} changed while it was copied; stop the run that writes it")
+    return {name: generation for name, (_, generation) in before.items() if generation is not None}
+
+
+def _states(folder, names):
+    """Returns {name: (size, object generation)}."""
+    names = list(names)
+    return dict(zip(names, in_threads(lambda name: _state(folder, name), names), strict=True))
+
+
+def _state(folder, name):
+    try:
+        return storage.size_and_generation(folder / name)
+    except (FileNotFoundError, tf_errors.NotFoundError):
+        raise SubmissionError(f"{folder}: {name} is missing") from None
 
 
 def _refuse_special_files(folder, name):

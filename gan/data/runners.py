@@ -1,13 +1,12 @@
-"""Where the work of a build is done: a runner applies a function to tasks, on this machine or on many.
+"""Where the work of a build is done: a runner applies a function to tasks, here in processes of this machine.
 
 The function and its tasks are pickled, what it makes it leaves in files, and no task needs another: so the records are
-the same, whoever does what, in whatever order.
+the same, whoever does what, in whatever order. The other runner is `gan.beam_runner.BeamRunner`.
 """
 
 import os
 import pickle
 import queue
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,14 +14,7 @@ import threading
 import traceback
 from multiprocessing import connection
 
-from etils import epy
-
-from gan import storage
-from gan.errors import InputError, RunError, first_line, printable
-
-with epy.lazy_imports():
-    import apache_beam as beam
-    from apache_beam.options import pipeline_options
+from gan.errors import RunError
 
 
 class LocalRunner:
@@ -156,62 +148,3 @@ def _receive(inbox):
             inbox.put(pickle.load(sys.stdin.buffer))
     finally:
         os._exit(1)
-
-
-class BeamRunner:
-    """A pipeline of Apache Beam, which needs the package `apache-beam`.
-
-    Args:
-      options: Beam's own flags, in one text; none: on this machine.
-      work: a folder that all workers reach, an `epath.Path`; tasks pass through it, because a pipeline is too small.
-
-    Raises:
-      InputError: Beam is not there, or refuses the flags; when the `with` block is entered.
-    """
-
-    tells_progress = False
-
-    def __init__(self, options, work):
-        self._options = options
-        self._folder = work
-
-    def __enter__(self):
-        self._pipeline()
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def map(self, function, tasks):
-        """Applies the function to all tasks; yields nothing.
-
-        Raises:
-          RunError: a task failed; Beam has logged where.
-        """
-        files = [self._spill(number, function, task) for number, task in enumerate(tasks)]
-        try:
-            with self._pipeline() as pipeline:
-                _ = pipeline | beam.Create(files) | beam.Reshuffle() | beam.Map(_do)
-        except RuntimeError as error:
-            raise RunError(f"Apache Beam: {first_line(error)}; the same command goes on where it was") from error
-        for file in files:
-            storage.path(file).unlink()
-        return iter(())
-
-    def _pipeline(self):
-        try:
-            return beam.Pipeline(options=pipeline_options.PipelineOptions(shlex.split(self._options)))
-        except ImportError as error:
-            raise InputError(f"--runner=beam needs Apache Beam ({error}): pip install apache-beam") from None
-        except ValueError as error:
-            raise InputError(f"--beam_options={self._options}: {printable(' '.join(str(error).split()))}") from None
-
-    def _spill(self, number, function, task):
-        file = self._folder / f"task-{number:06}.pickle"
-        storage.write_bytes(file, pickle.dumps((function, task)))
-        return str(file)
-
-
-def _do(file):
-    function, task = pickle.loads(storage.path(file).read_bytes())
-    function(task)

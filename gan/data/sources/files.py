@@ -7,7 +7,7 @@ import os
 import pathlib
 import stat
 
-from gan import errors, storage
+from gan import errors, gs, storage
 from gan.errors import first_line
 
 LARGEST = 256 << 20  # bytes; what is larger is a bomb or no picture
@@ -58,8 +58,8 @@ def listing(folder, root):
       OSError: the folder cannot be read.
       RunError: Google Cloud Storage does not answer.
     """
-    if str(folder).startswith("gs://"):
-        return iter(_bucket_listing(folder))
+    if gs.is_gs(folder):  # a request for a thousand names, where `stat` takes one for each
+        return (Found(e.name, e.is_folder, e.size or 0, e.generation) for e in gs.listing(folder))
     if storage.is_local(folder):
         names, real_root = sorted(os.listdir(folder)), os.path.realpath(root)
         return (_look(folder / name, real_root) for name in names)
@@ -105,24 +105,12 @@ def _remote_look(file):
     return Found(file.name, status.is_directory, status.length)
 
 
-def _bucket_listing(folder):
-    """Lists a folder of Google Cloud Storage: a request for a thousand names, where `stat` takes one for each."""
-    bucket, _, prefix = str(folder).removeprefix("gs://").partition("/")
-    prefix = prefix.rstrip("/") + "/" if prefix else ""
-    with storage.gs_client(folder) as client:
-        blobs = client.list_blobs(bucket, prefix=prefix, delimiter="/")
-        found = [Found(blob.name[len(prefix) :], size=blob.size, stamp=blob.generation) for blob in blobs]
-    found += [Found(name[len(prefix) : -1], is_folder=True) for name in blobs.prefixes]
-    # A folder's own marker, and names with "//", have no name here.
-    return sorted((entry for entry in found if entry.name), key=lambda entry: entry.name)
-
-
 def size_and_stamp(file):
     """Returns a file's size in bytes, and what changes when its content does, or None where nothing tells."""
     if storage.is_local(file):
         status = os.stat(file)
         return status.st_size, status.st_mtime_ns
-    return file.stat().length, storage.generation(file)
+    return storage.size_and_generation(file)
 
 
 def read(file):

@@ -1,0 +1,113 @@
+"""A whole contest in buckets, against a storage emulator: nothing is rented, and nothing leaves this machine.
+
+    python -m examples.rehearsal --folder=rehearsal
+
+Two teams train for a moment and submit to their buckets; the organiser plays a knock-out from the buckets into a third
+one and publishes its page in a fourth. The commands are those of a real contest: only STORAGE_EMULATOR_HOST, which this
+sets for them, stands between them and Google Cloud Storage.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shlex
+import socket
+import subprocess
+import sys
+
+from gan import flags, storage
+from gan.errors import InputError, RunError
+from gan.flags import flag
+
+TEAMS = ("alpha", "beta")
+CONTEST, PAGE = "gs://contest/final", "gs://contest-page/final"
+# What is nobody else's business: the seed, and the teams' models.
+_PRIVATE = ("private/", "snapshots/")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RehearsalOptions(flags.SeedOptions):
+    """Flags of the rehearsal."""
+
+    folder: str = flag("rehearsal", "new folder for the runs and a copy of the page")
+    steps: int = flag(1000, "training steps of the first team; the other takes half of them", lower=2)
+    sandbox: str = flag("auto", "as for gan.tournament; the models are this rehearsal's own", choices=("auto", "off"))
+
+
+def rehearse(options):
+    """Plays the contest.
+
+    Args:
+      options: `RehearsalOptions`.
+
+    Returns:
+      The copy of the page, an `epath.Path`.
+
+    Raises:
+      InputError: the folder is there already, or the emulator is not installed.
+      RunError: a command failed.
+    """
+    folder = storage.path(options.folder)
+    if folder.exists():
+        raise InputError(f"--folder={folder} is there already: name a new folder")
+    with _emulator(*(f"team-{team}" for team in TEAMS), "contest", "contest-page"):
+        for number, team in enumerate(TEAMS):
+            _say(f"team {team} trains, and submits to its bucket")
+            run = folder / team
+            steps = options.steps // (number + 1)
+            _run("train", preset="sample", train_dir=run, seed=options.seed + number, num_epochs=steps, max_steps=steps)
+            _run("submit_model", train_dir=run, bucket=f"gs://team-{team}", sandbox=options.sandbox)
+        _say("the organiser plays a knock-out from the buckets")
+        teams = storage.path("gs://contest/teams.csv")
+        lines = ["name,submission", *(f"{team.title()},gs://team-{team}/model" for team in TEAMS)]
+        storage.write_text(teams, "".join(f"{line}\n" for line in lines))
+        _run("tournament", teams=teams, output_dir=CONTEST, sandbox=options.sandbox, seed=options.seed)
+        page = _publish(folder / "page")
+    _say(f"published: {PAGE}; a copy to open: {page}")
+    return page
+
+
+def _publish(copy):
+    """Copies what everybody may see, and returns the page's copy on this machine."""
+    _say(f"the page, without the seed and the models, goes to {PAGE}")
+    contest = storage.path(CONTEST)
+    names = [str(file.relative_to(contest)) for file in storage.files_below(contest)]
+    public = [name for name in names if not name.startswith(_PRIVATE)]
+    storage.copy_files((contest / name, storage.path(PAGE) / name) for name in public)
+    storage.copy_files((storage.path(PAGE) / name, copy / name) for name in public)
+    return copy / "index.html"
+
+
+@contextlib.contextmanager
+def _emulator(*buckets):
+    """Google Cloud Storage on this machine, for the length of the `with` block, with empty buckets."""
+    try:
+        from gcp_storage_emulator.handlers.buckets import create_bucket  # noqa: PLC0415 - only tests need it otherwise
+        from gcp_storage_emulator.server import create_server  # noqa: PLC0415
+    except ImportError:
+        raise InputError("the rehearsal needs: pip install 'gan[test]'") from None
+    logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with create_server("127.0.0.1", port, in_memory=True) as server:
+        for name in buckets:
+            create_bucket(name, server._storage)
+        os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{port}"
+        yield
+
+
+def _run(command, **given):
+    line = ["-m", f"gan.{command}", *(f"--{name}={value}" for name, value in given.items())]
+    print(f"$ python {shlex.join(line)}", flush=True)
+    if code := subprocess.run([sys.executable, *line], check=False).returncode:
+        raise RunError(f"gan.{command} ended with exit code {code}")
+
+
+def _say(text):
+    print(f"\n--- {text}", flush=True)
+
+
+if __name__ == "__main__":
+    flags.run(rehearse, RehearsalOptions, with_tensorflow=False)

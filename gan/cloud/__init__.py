@@ -1,0 +1,1 @@
+"""Takes runs and submissions elsewhere: to rented machines, to buckets, onto somebody else's worker."""

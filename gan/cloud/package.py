@@ -1,0 +1,123 @@
+"""The code that a job runs: this project's wheel, built from a checkout, and a user's own modules beside it."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+
+import gan
+from gan import storage
+from gan.cloud import task
+from gan.errors import InputError, RunError
+
+# What setup.py reads; nothing else of a checkout, which may hold data and keys, is within the build's reach.
+SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "gan")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def checkout():
+    """Returns the folder of the checkout that this code runs from.
+
+    Raises:
+      InputError: it was installed without one.
+    """
+    root = pathlib.Path(gan.__file__).parents[1]
+    if missing := [name for name in SOURCES if not (root / name).exists()]:
+        raise InputError(
+            f"the package is built from a checkout of the project, and {root} is none (no {missing[0]}): "
+            "run this command in the folder of a checkout"
+        )
+    return root
+
+
+def build(root, folder, kind="wheel"):
+    """Builds the project without network and leaves nothing in the checkout.
+
+    Args:
+      root: the checkout.
+      folder: where the file goes.
+      kind: "wheel" or "sdist".
+
+    Returns:
+      The file, as a `pathlib.Path`.
+
+    Raises:
+      InputError: the libraries that build it are missing.
+      RunError: the build fails.
+    """
+    try:  # of the extra `cloud`
+        import build as builds  # noqa: PLC0415
+        from pyproject_hooks import quiet_subprocess_runner  # noqa: PLC0415
+    except ImportError:
+        raise InputError("building the package needs: pip install 'gan[cloud]'") from None
+    with tempfile.TemporaryDirectory() as temporary:
+        source = pathlib.Path(temporary)
+        for name in SOURCES:
+            copy = shutil.copytree if (root / name).is_dir() else shutil.copy
+            copy(root / name, source / name)
+        builder = builds.ProjectBuilder(source, runner=quiet_subprocess_runner)
+        try:
+            if missing := builder.check_dependencies(kind):
+                names = ", ".join(chain[-1] for chain in sorted(missing))
+                raise InputError(f"building the package needs {names}: pip install 'gan[cloud]'")
+            return pathlib.Path(builder.build(kind, folder))
+        except builds.BuildBackendException as error:
+            raise RunError(f"{root}: the package cannot be built: {_last_line(error.exception)}") from None
+
+
+def _last_line(error):
+    """What the build said last, which is the error; its output before that goes on for pages."""
+    output = error.output.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else ""
+    return ([str(error)] + [line for line in output.splitlines() if line.strip()])[-1]
+
+
+def own_modules(names, module, arguments):
+    """Returns the files of a user's own modules, {place beside the package: file}.
+
+    Args:
+      names: Python files and package folders of the current folder, comma-separated.
+      module, arguments: what will run; it may name own modules by dotted path.
+
+    Raises:
+      InputError: a name cannot be used, or one that will be needed is missing.
+    """
+    found = {}
+    here = pathlib.Path()
+    for name in filter(None, (part.strip().rstrip("/") for part in names.split(","))):
+        place = here / name
+        if len(place.parts) != 1 or not (place.suffix == ".py" or place.is_dir()) or not place.exists():
+            raise InputError(
+                f"--own_modules={names}: {name} is no Python file and no package folder in the current folder; "
+                "expected names like my_models.py,my_losses"
+            )
+        files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+        found |= {file.as_posix(): file for file in files}
+    for top in _named(module, arguments):
+        if any(place.split("/")[0].removesuffix(".py") == top for place in found):
+            continue
+        if (file := here / f"{top}.py").exists() or any((here / top).glob("*.py")):
+            name = file.name if file.exists() else top
+            raise InputError(f"{name} is named by what will run, but does not go along: add --own_modules={name}")
+    return found
+
+
+def _named(module, arguments):
+    """The outermost modules of all dotted paths in a command line, but for this project's."""
+    values = (part for argument in arguments for part in argument.partition("=")[2].split(","))
+    tops = [module.split(".")[0], *(value.split(".")[0] for value in values if _DOTTED.fullmatch(value))]
+    return [top for top in dict.fromkeys(tops) if top not in ("", "gan")]
+
+
+def upload(wheel, modules, folder):
+    """Copies the wheel and the own modules, {place: file}, to `folder`, local or remote.
+
+    Raises:
+      InputError: a file holds what looks like a key.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    task.refuse_secrets({**contents, **{place: file.read_bytes() for place, file in modules.items()}})
+    for place, file in {wheel.name: wheel, **modules}.items():
+        storage.copy_file(storage.path(file), folder / place)
