@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "gan" / "__init__.py").read
 OPTIONAL = {
     "beam": ["apache-beam[gcp]>=2.70,<2.78"],
     "cloud": ["build>=1.2.1,<2", "google-cloud-aiplatform>=1.160,<3", "setuptools>=70.1,<85"],
-    "export": ["ai-edge-litert>=2.1,<3", "onnx>=1.19,<2", "onnxruntime>=1.23,<2", "tf2onnx>=1.17,<2"],
+    "export": ["ai-edge-litert>=1.4,<2.4", "onnx>=1.18,<1.24", "onnxruntime>=1.22,<1.32", "tf2onnx>=1.17,<1.18"],
     "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
     "track": ["wandb>=0.30,<0.32"],
 }
