@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import socket
 import time
 
@@ -208,9 +209,12 @@ def _join(plan):
     )
     try:
         _await_the_others(cluster, place)
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         raise RunError(f"{place} cannot join the cluster of TF_CONFIG: {first_line(error)}") from None
+    # TensorFlow has taken SIGTERM, to ask others about it; here it keeps its meaning.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+    return strategy
 
 
 def _await_the_others(cluster, place):

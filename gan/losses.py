@@ -122,7 +122,7 @@ class BasePenalty:
     """
 
     def calculate_penalty(self, critic, real, generated, seed):
-        """Returns a scalar.
+        """Returns a scalar, the mean over the images: each of several devices has its own images and its own seed.
 
         Args:
           critic: turns images into logits [N, 1], with the weights of D.

@@ -22,7 +22,13 @@ SHAPE = (8, 8, 1)
 SMOOTH = {"generator_model": "many_devices.SmoothGenerator", "discriminator_model": "many_devices.SmoothDiscriminator"}
 DESCENT = {"optimizer": "SGD", "base_learning_rate": 0.05}
 CASES = {
-    "batch_norm": {"preset": "sample", **SMOOTH, **DESCENT},
+    "batch_norm": {
+        "preset": "sample",
+        **SMOOTH,
+        **DESCENT,
+        "augmentations": "Cutout",
+        "adaptive_augmentation_target": 0.1,  # whose probability is compared as well
+    },
     "adam": {"preset": "sample", **SMOOTH},
     "all_at_once": {
         "preset": "sample",
@@ -33,7 +39,6 @@ CASES = {
         "gradient_penalties": "R1Penalty,R2Penalty",
         "gradient_penalty_interval": 2,
         "augmentations": "Translation,BrightnessContrast",
-        "adaptive_augmentation_target": 0.1,
         "horizontal_flip": True,
         "clip_gradient_norm": 0.5,
         "average_half_life": 100,

@@ -110,7 +110,7 @@ def test_beam_leaves_the_same_files_as_the_local_run(played_here, begun, make_op
     assert printed.count("league-") == MATCHES
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_processes_that_share_nothing_but_files_play_the_same(played_here, begun, make_options):
     """The real command, two processes of Beam, three blocks."""
     options = make_options(begun)

@@ -60,7 +60,7 @@ def test_the_reader_takes_them_by_size(built):
     assert data.shape == (32, 32, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_from_records_to_a_battle(built, command, tmp_path):
     def run(name, *flags):
         done = command(name, *SIZE, *flags)

@@ -241,68 +241,72 @@ def run_json(folder):
     return json.loads((folder / "run" / "run.json").read_text())
 
 
+LIKE_ONE = ("--preset=sample", *SMOOTH, "--optimizer=SGD", "--base_learning_rate=0.05", "--batch_size=16")
+
+
+def assert_one_device_gets_there(cluster_folder, alone, *flags):
+    """Trains alone to the step of a cluster's newest save; weights and the graph of the submission are the same."""
+    step, of_cluster = newest(cluster_folder)
+    train.train(flags_to_options(f"--train_dir={alone}/run", *flags, f"--max_steps={step}", "--num_epochs=100000"))
+    _, of_one = newest(alone)
+    assert list(of_one) == list(of_cluster)
+    for name in of_one:
+        np.testing.assert_allclose(of_one[name], of_cluster[name], rtol=0, atol=1e-5, err_msg=name)
+    graphs = [(folder / "run" / f"model.ckpt-{step}.meta").read_bytes() for folder in (alone, cluster_folder)]
+    assert graphs[0] == graphs[1]
+
+
 @pytest.mark.slow
-def test_a_cluster_is_stopped_killed_and_ends_where_one_device_does(tmp_path, data):
-    flags = ("--preset=sample", *SMOOTH, *data, "--optimizer=SGD", "--base_learning_rate=0.05", "--batch_size=16")
+def test_a_cluster_is_killed_stopped_and_where_one_device_would_be(tmp_path, data):
     endless = ("--max_steps=100000", "--num_epochs=100000", "--save_secs=0")
-
-    cluster = Cluster(tmp_path, *flags, *endless)
-    cluster.await_steps(3)
-    cluster.worker.send_signal(signal.SIGTERM)
-    (chief, output, errors), (worker, line, last_words) = cluster.end()
-    step, _ = newest(tmp_path)
-    assert (chief, worker) == (128 + signal.SIGTERM, 128 + signal.SIGTERM)
-    assert f"SIGTERM: saved step {step}; the same command goes on" in errors
-    assert "on the CPU of each of 2 processes" in output
-    assert (tmp_path / "run" / f"model.ckpt-{step}.meta").exists()
-    assert last_words == f"SIGTERM: stopped after step {step}\n"
-    assert line.count("\n") <= 1  # that it waits, where it came first
-
-    cluster = Cluster(tmp_path, *flags, *endless)
+    cluster = Cluster(tmp_path, *LIKE_ONE, *data, *endless)
     cluster.await_steps(3)
     cluster.worker.kill()
     (chief, output, errors), _ = cluster.end()
     assert chief == 1
-    assert f"going on from step {step}" in output
+    assert "on the CPU of each of 2 processes" in output
     assert errors.startswith("error: another process of the cluster is gone") and errors.count("\n") == 1
 
     killed_at, _ = newest(tmp_path)
-    assert killed_at > step
-    goal = (f"--max_steps={max(killed_at, 20) + 3}", "--num_epochs=100000", "--save_secs=1000")
-    ended = Cluster(tmp_path, *flags, *goal).end()
-    assert [code for code, _, _ in ended] == [0, 0], ended
+    cluster = Cluster(tmp_path, *LIKE_ONE, *data, *endless)
+    cluster.await_steps(20)
+    cluster.worker.send_signal(signal.SIGTERM)
+    (chief, output, errors), (worker, line, last_words) = cluster.end()
+    step, _ = newest(tmp_path)
+    assert (chief, worker) == (128 + signal.SIGTERM, 128 + signal.SIGTERM)
+    assert f"going on from step {killed_at}" in output
+    assert f"SIGTERM: saved step {step}; the same command goes on" in errors
+    assert last_words == f"SIGTERM: stopped after step {step}\n"
+    assert line.count("\n") <= 1  # that it waits, where it came first
     assert run_json(tmp_path)["devices"] == {"distribution": "multi_worker", "replicas": 2, "processes": 2}
+    assert_one_device_gets_there(tmp_path, tmp_path / "alone", *LIKE_ONE, *data)
 
-    alone = tmp_path / "alone"
-    options = flags_to_options(f"--train_dir={alone}/run", *flags, *goal)
-    train.train(options)
-    (step, one), (same_step, two) = newest(alone), newest(tmp_path)
-    assert step == same_step
-    assert list(one) == list(two)
-    for name in one:
-        np.testing.assert_allclose(one[name], two[name], rtol=0, atol=1e-5, err_msg=name)
-    graphs = [(folder / "run" / f"model.ckpt-{step}.meta").read_bytes() for folder in (alone, tmp_path)]
-    assert graphs[0] == graphs[1], "a submission does not tell what trained it"
+
+@pytest.mark.exhaustive
+def test_a_cluster_ends_where_one_device_does(tmp_path, data):
+    ended = Cluster(tmp_path, *LIKE_ONE, *data, "--max_steps=20").end()
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert_one_device_gets_there(tmp_path, tmp_path / "alone", *LIKE_ONE, *data)
 
 
 def flags_to_options(*arguments):
     return flags.parse(train.TrainOptions, ["train", *arguments])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_goes_on_with_another_number_of_devices(command, tmp_path):
     train.train(sample_options(train_dir=str(tmp_path / "run"), max_steps=1, batch_size=8))
     line = (f"--train_dir={tmp_path}/run", "--preset=sample", "--batch_size=8", "--max_steps=2")
-    done = command("train", *line, "--distribution=mirrored", "--num_devices=4")
+    done = command("train", *line, "--distribution=mirrored", "--num_devices=2")
     assert done.returncode == 0, done.stderr
-    assert "on the 4 CPUs" in done.stdout
-    assert "distribution was auto, is now mirrored; num_devices was None, is now 4" in done.stdout
-    assert run_json(tmp_path)["devices"] == {"distribution": "mirrored", "replicas": 4, "processes": 1}
+    assert "on the 2 CPUs" in done.stdout
+    assert "distribution was auto, is now mirrored; num_devices was None, is now 2" in done.stdout
+    assert run_json(tmp_path)["devices"] == {"distribution": "mirrored", "replicas": 2, "processes": 1}
     train.train(sample_options(train_dir=str(tmp_path / "run"), max_steps=3, batch_size=8))
     assert newest(tmp_path)[0] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_the_chief_refuses_ends_the_others(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint").write_text("precious")

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_whole_contest_is_rehearsed_by_one_command(tmp_path):
     folder = tmp_path / "rehearsal"
     line = [sys.executable, "-m", "examples.rehearsal", f"--folder={folder}", "--steps=5"]

@@ -19,7 +19,7 @@ from conftest import ROOT
 from data_files import options
 from hypothesis import strategies
 
-from gan import storage
+from gan import gs, storage
 from gan.data import sources
 from gan.data.sources import files
 from gan.data.sources.folder import FolderSource
@@ -407,7 +407,8 @@ def test_a_bucket_is_listed_with_sizes_and_generations(storage_server):
     assert FolderSource(target, options(target)).fingerprint != source.fingerprint
 
 
-def test_a_bucket_that_does_not_answer_is_no_fault_of_the_images(storage_server):
+def test_a_bucket_that_does_not_answer_is_no_fault_of_the_images(storage_server, monkeypatch):
+    monkeypatch.setattr(gs, "RETRY_SECONDS", 1)
     target = storage.path(storage_server.bucket("pictures")) / "photos"
     storage_server.close()
     with pytest.raises(RunError, match="gs://pictures/photos: Google Cloud Storage does not answer"):

@@ -600,6 +600,7 @@ def test_a_dry_run_refuses_what_the_run_would(begun):
         train.train(options(begun, batch_size=64, dry_run=True))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("flag", ["--train_dir", "--image_dir"])
 def test_a_file_where_a_folder_should_be_is_a_mistake(flag, command, tmp_path):
     (tmp_path / "file").write_text("mine")
