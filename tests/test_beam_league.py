@@ -127,7 +127,7 @@ def test_processes_that_share_nothing_but_files_play_the_same(played_here, begun
     assert not (begun / "private" / "tasks").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_stopped_pipeline_goes_on_with_what_is_missing(played_here, begun, make_options, monkeypatch):
     play = table.Table.play
 

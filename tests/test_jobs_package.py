@@ -168,7 +168,7 @@ def test_an_image_that_lacks_a_library_is_told(wheel, tmp_path, command):
     assert "requires a-library-of-tomorrow, which is not installed.: build the image anew" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_job_runs_the_package_and_leaves_its_results_where_the_service_wants_them(wheel, own, tmp_path, command):
     (own / "my_models.py").write_text("from gan.models import SampleGenerator\n\nclass Mine(SampleGenerator): pass\n")
     folder = storage.path(tmp_path / "package")

@@ -186,7 +186,7 @@ def package(target):
     return wheel.filename
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_on_a_hosted_machine_the_package_is_installed_trained_with_and_handed_over(tmp_path):
     """In an environment without the package, as a hosted machine is, but for the libraries, which take minutes."""
     python = empty_environment(tmp_path / "environment")

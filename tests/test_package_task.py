@@ -81,7 +81,7 @@ def test_training_runs_in_an_empty_environment(command, here, tmp_path):
     assert not list(task.rglob("*.tmp"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_without_anything_installed_it_makes_an_environment(here, tmp_path):
     """From a folder of wheels here; a worker asks the package index."""
     wheels = tmp_path / "wheels"

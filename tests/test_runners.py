@@ -177,6 +177,8 @@ import itertools, pathlib, signal, sys, time
 sys.path[:0] = {paths!r}
 import test_runners
 from gan.data import runners
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests themselves were started with
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with runners.LocalRunner(2) as runner:
     for pid, _ in runner.map(test_runners.worker, itertools.count()):
         print(pid, flush=True)

@@ -143,8 +143,8 @@ class Killed(Exception):
     """Stands for SIGKILL."""
 
 
-@pytest.mark.parametrize("call", [1, 3])
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("call", [1, pytest.param(3, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("moment", ["before", pytest.param("after", marks=pytest.mark.exhaustive)])
 def test_a_killed_tournament_goes_on_with_the_same_results(call, moment, options, tmp_path, monkeypatch):
     tournament(options("whole"))
     calls = []

@@ -180,7 +180,7 @@ def test_killed_at_random_moments_the_weights_are_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)])
 def test_a_signal_saves_says_so_and_loses_nothing(number, tmp_path):
     process = spawn(tmp_path, 100000, "--save_secs=1000", "--num_epochs=100000")
     log = tmp_path / "run" / "train.log"
