@@ -4,28 +4,22 @@ What a task makes it leaves in files, and no task needs another: so the results 
 whatever order, and after a stop only what is missing is done.
 """
 
-import contextlib
 import dataclasses
 import os
 import pickle
 import re
 import shlex
-import signal
 import sys
-import threading
 
 from etils import epy
 
-from gan import flags, storage
+from gan import flags, stop_signals, storage
 from gan.errors import InputError, RunError, printable
 from gan.flags import flag
 
 with epy.lazy_imports():
     import apache_beam as beam
     from apache_beam.options import pipeline_options
-
-STOPS = (signal.SIGINT, signal.SIGTERM)
-STOPPED = "stopped; the same command goes on where it was"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +81,7 @@ class BeamRunner:
         self._folder.rmtree(missing_ok=True)  # left by a kill
         files = [self._spill(number, task) for number, task in enumerate(tasks)]
         try:
-            with _signals_end_the_process(), self._pipeline() as pipeline:
+            with stop_signals.handled_by(_end_the_process), self._pipeline() as pipeline:
                 _ = pipeline | beam.Create(files) | beam.Reshuffle() | beam.Map(_load) | transform
         except (RuntimeError, InputError, RunError) as error:
             raise RunError(f"Apache Beam: {_cause(error)}; the same command goes on where it was") from error
@@ -123,18 +117,6 @@ def _cause(error):
     return re.sub(r"^gan\.errors\.\w+: | \[while running .*$", "", printable(lines[-1] if lines else repr(error)))
 
 
-@contextlib.contextmanager
-def _signals_end_the_process():
-    def stop(number, _):
-        print(STOPPED, file=sys.stderr, flush=True)
-        os._exit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end_the_process(number, _):
+    print(stop_signals.STOPPED, file=sys.stderr, flush=True)
+    os._exit(128 + number)

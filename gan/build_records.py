@@ -21,7 +21,7 @@ import os
 import signal
 import sys
 
-from gan import beam_runner, flags, storage
+from gan import beam_runner, flags, stop_signals, storage
 from gan.data import building, decoding, runners, shards, sources, splits
 from gan.errors import InputError, Interrupted, printable
 from gan.flags import flag
@@ -146,15 +146,15 @@ def _print_summary(made, output):
 
 def main(options):
     """Builds and says what was built; a signal stops it and loses little."""
-    for number in beam_runner.STOPS:
+    for number in stop_signals.STOPS:
         signal.signal(number, _stop)
     _print_summary(build(options), storage.path(options.output))
 
 
 def _stop(number, _):
-    for each in beam_runner.STOPS:
+    for each in stop_signals.STOPS:
         signal.signal(each, signal.SIG_DFL)  # the second time at once
-    raise Interrupted(beam_runner.STOPPED, number)
+    raise Interrupted(stop_signals.STOPPED, number)
 
 
 if __name__ == "__main__":

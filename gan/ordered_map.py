@@ -1,4 +1,4 @@
-"""`map` over threads, in order, for items and results that must not all be held at once."""
+"""`map` over threads, in order: as a stream that holds few items and results at once, or all at once."""
 
 import collections
 import multiprocessing.pool

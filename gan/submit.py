@@ -18,15 +18,14 @@ if not __package__:  # `python gan/submit.py` works like `python -m gan.submit`
 import dataclasses
 import pathlib
 import re
-import signal
 import sys
 import tempfile
 import time
 
 import tqdm
 
-from gan import flags, storage
-from gan.cloud import job_service, job_spec, package, task
+from gan import flags, stop_signals, storage
+from gan.cloud import job_service, job_spec, package, secrets
 from gan.errors import InputError, Interrupted
 from gan.flags import flag
 
@@ -118,7 +117,7 @@ def prepare(options):
         command=["python3", "-m", "gan.cloud.start", str(code), options.module, "--"],
         arguments=options.arguments,
     )
-    task.refuse_secrets({"the job": job_spec.as_yaml(spec).encode()})
+    secrets.refuse({"the job": job_spec.as_yaml(spec).encode()})
     return _Job(project, name, output, code, spec, modules, checkout)
 
 
@@ -162,10 +161,9 @@ def _wait(service, number):
     def interrupt(signal_number, _):
         raise Interrupted(f"no longer waiting; the job goes on: {service.page(number)}", signal_number)
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, interrupt)
     seen = []
-    with tqdm.tqdm(desc="waiting", bar_format="{desc}, {elapsed}", leave=False, disable=None) as line:
+    bar = tqdm.tqdm(desc="waiting", bar_format="{desc}, {elapsed}", leave=False, disable=None)
+    with stop_signals.handled_by(interrupt), bar as line:
 
         def report(state):
             if seen[-1:] != [state]:
@@ -181,7 +179,7 @@ def _dry_run(options):
     """Prints the specification; where the service's schema is at hand, it is checked against it as well."""
     job = prepare(options)
     try:
-        job_service.library()
+        job_service.sdk()
     except InputError as error:
         print(f"not checked against the service's schema: {error}", file=sys.stderr)
     else:

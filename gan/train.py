@@ -15,33 +15,25 @@ if not __package__:  # `python gan/train.py` works like `python -m gan.train`
 import contextlib
 import dataclasses
 import json
-import math
-import signal
-import time
 
-import numpy as np
 from etils import epy
 
 from gan import (
-    calibration,
     distribution,
     flags,
     presets,
-    random_noise_generator,
     readers,
-    seeds,
     storage,
     tracking,
-    training_log,
     training_state,
 )
-from gan.errors import InputError, Interrupted, RunError
+from gan.errors import InputError, Interrupted
 from gan.flags import flag
 
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from gan import class_lookup, export_model, sample_quality, trainer
+    from gan import class_lookup, export_model, trainer, training_session
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,9 +133,6 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
         return presets.find(given["preset"]).settings()
 
 
-_LEAST_PER_HELD_OUT = 10  # training images for each that is held out
-_NAN_ADVICE = "a lower --base_learning_rate or another loss may help"
-
 # What an export, also one that was cut short, consists of.
 _EXPORT = {"assets", "fingerprint.pb", "saved_model.pb", "submission.json", "variables"}
 
@@ -189,13 +178,10 @@ def train(options):
 
 def _lead(options, devices):
     """What the chief does, or a process alone: it trains, and writes everything."""
-    folder = training_state.RunFolder(storage.path(options.train_dir))
     with contextlib.ExitStack() as held:
         # Whatever can be refused is refused before the folder changes.
         with devices.unanimous():
-            folder.refuse_foreign_files()
-            _check_model_dir(options)
-            trackers = tracking.make(options.track)
+            folder, trackers = _prepare(options)
             held.enter_context(storage.lock(folder.path))
             folder.tidy()
             data = _read(options)
@@ -211,7 +197,7 @@ def _lead(options, devices):
         folder.record(record)
         if changed := record["sessions"][-1]["changed"]:
             print("changed since the last session:", "; ".join(training_state.change_texts(changed)))
-        _Run(options, folder, data, networks, devices, exporter, *start, trackers).go()
+        training_session.Session(options, folder, data, networks, devices, exporter, *start, trackers).go()
 
 
 def _follow(options, devices):
@@ -222,7 +208,7 @@ def _follow(options, devices):
     networks = _networks(options, data, devices)
     with devices.unanimous():
         pass  # the chief looks at its saves
-    steps = _Steps(options, data, networks, devices, 0, lambda: "the chief keeps its last save")
+    steps = training_session.Steps(options, data, networks, devices, 0, lambda: "the chief keeps its last save")
     with steps.heeding_signals():
         for _ in steps:
             pass
@@ -246,6 +232,14 @@ def _refuse_differences(options, devices, data):
         if differences := training_state.changes(chiefs, found):
             told = "; ".join(f"{name} is {mine}, the chief's {theirs}" for name, (theirs, mine) in differences.items())
             raise InputError(f"process {number} of {devices.processes} does not fit the chief: {told}")
+
+
+def _prepare(options):
+    """Returns the `training_state.RunFolder` and the trackers; refuses what can be seen without the data."""
+    folder = training_state.RunFolder(storage.path(options.train_dir))
+    folder.refuse_foreign_files()
+    _check_model_dir(options)
+    return folder, tracking.make(options.track)
 
 
 def _check_model_dir(options):
@@ -290,10 +284,7 @@ def _is_deterministic(options):
 
 
 def _dry_run(options, plan):
-    folder = training_state.RunFolder(storage.path(options.train_dir))
-    folder.refuse_foreign_files()
-    _check_model_dir(options)
-    tracking.make(options.track)
+    folder, _ = _prepare(options)
     data = readers.read(options, options.train_data_pattern, "train")
     _record(folder, options, data, _goes_on(folder, options), plan)
     networks = _networks(options, data)
@@ -307,12 +298,6 @@ def _dry_run(options, plan):
 
 def _networks(options, data, devices=None):
     return trainer.Trainer(options, data.shape, len(readers.class_numbers(data)[1]), devices)
-
-
-def _held_out(options, data):
-    """Returns how many images are held out: as many as asked for, but not so many that they are missed."""
-    count = min(options.held_out_images, len(data) // _LEAST_PER_HELD_OUT)
-    return count if count >= calibration.LEAST else 0
 
 
 def _record(folder, options, data, goes_on, plan):
@@ -365,266 +350,6 @@ def _restore(folder, networks):
     pictures_written = int(arrays.pop("pictures_written"))
     networks.restore(arrays)
     return step, pictures_written
-
-
-class _Steps:
-    """The training steps of a session, which all processes of a cluster make together.
-
-    Iterating makes them, until the last one or until a signal came to any process: (metrics, learning rate) of each.
-
-    Args:
-      first: the steps that are done, by the chief's account.
-      kept: returns a sentence about the newest save.
-
-    Attributes:
-      done, last: steps that are done, and that will be.
-      signal: what ended the steps before the last one, or None.
-    """
-
-    def __init__(self, options, data, networks, devices, first, kept):
-        self._options = options
-        self._networks = networks
-        self._devices = devices
-        self._kept = kept
-        self._received = None
-        self.signal = None
-        held_out = _held_out(options, data)
-        self._batches = readers.Batches(data, options.batch_size, options.seed, held_out)
-        self.done = _common_start(networks, devices, first)
-        by_epochs = max(1, options.num_epochs * (len(data) - held_out) // options.batch_size)
-        self.last = max(self.done, min(by_epochs, options.max_steps or by_epochs))
-
-    @contextlib.contextmanager
-    def heeding_signals(self):
-        """Within, SIGINT and SIGTERM end the steps; a second one raises `Interrupted`."""
-        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number, _):
-        name = signal.Signals(number).name
-        if self._received is not None:  # the user does not want to wait
-            raise Interrupted(f"{name} again: stopped at once; {self._kept()}", number)
-        self._received = signal.Signals(number)
-
-    def __iter__(self):
-        while self.done < self.last and not self._is_to_stop():
-            yield self._make_one()
-
-    def _is_to_stop(self):
-        received = self._devices.everyones(self._received or 0)
-        self.signal = next((signal.Signals(number) for number in received if number), None)
-        return self.signal is not None
-
-    def _make_one(self):
-        options, step = self._options, self.done
-        decays = step * options.batch_size // options.learning_rate_decay_examples
-        learning_rate = options.base_learning_rate * options.learning_rate_decay**decays
-        noise = random_noise_generator.generate_noise(
-            options.batch_size, options.latent_size, seeds.generator(options.seed, "noise", step)
-        )
-        metrics = self._networks.step(step, self._batches[step], noise, learning_rate, self._batches.classes(step))
-        for name in ("g_loss", "d_loss"):
-            if not math.isfinite(metrics[name]):
-                raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}; {_NAN_ADVICE}")
-        self.done += 1
-        return metrics, learning_rate
-
-    def held_out(self):
-        """Returns the images that no step sees, see `readers.Batches.held_out`."""
-        return self._batches.held_out()
-
-
-def _common_start(networks, devices, step):
-    """Gives all processes the chief's weights, and returns its step."""
-    if devices.processes == 1:
-        return step
-    own = {name: variable.numpy() for name, variable in networks.variables().items()}
-    arrays = devices.of_chief({"step": np.asarray(step), **own})
-    step = int(arrays.pop("step"))
-    networks.restore(arrays)
-    return step
-
-
-class _Run:
-    """One session of a run: from the newest save to the end, a signal or a failure."""
-
-    def __init__(self, options, folder, data, networks, devices, exporter, first_step, pictures_written, trackers):
-        self._options = options
-        self._folder = folder
-        self._data = data
-        self._networks = networks
-        self._devices = devices
-        self._exporter = exporter
-        self._variables = networks.variables()
-        self._held_out = _held_out(options, data)
-        self._steps = _Steps(options, data, networks, devices, first_step, self._kept)
-        self._calibration = None
-        self._calibrated_step = None
-        self._quality = sample_quality.SampleQuality(data, options, folder.path / "quality.json", first_step)
-        self._first_step = self._saved_step = first_step
-        self._exported_step = None
-        self._images_per_epoch = len(data) - self._held_out
-        self._log = training_log.TrainingLog(
-            folder.path,
-            storage.path(options.image_dir) if options.image_dir else folder.path / "images",
-            data.shape,
-            first_step,
-            self._steps.last,
-            options.batch_size,
-            pictures_written,
-            trackers,
-            folder.options(),
-        )
-
-    def go(self):
-        with self._log:
-            self._greet()
-            if self._step == 0:
-                self._look()
-            with self._steps.heeding_signals():
-                self._loop()
-                self._devices.exchange("the end")  # what the chief has written, the others have waited for
-            if stopped_by := self._steps.signal:
-                done = f"saved step {self._step}" if self._step else "no step was done yet"
-                raise Interrupted(f"{stopped_by.name}: {done}; the same command goes on", stopped_by)
-        self._say_goodbye()
-
-    @property
-    def _step(self):
-        return self._steps.done
-
-    def _loop(self):
-        save_time = time.monotonic()
-        for metrics, learning_rate in self._steps:
-            self._log.step(self._step, metrics, learning_rate)
-            if self._is_time_to_look():
-                self._look()
-            if time.monotonic() - save_time >= self._options.save_secs:
-                self._save()
-                save_time = time.monotonic()
-            if self._step % self._options.export_model_steps == 0:
-                self._save()  # what can be handed over can also be gone on from
-                self._export()
-        self._save()
-        if not self._is_time_to_look():  # a last one, after the save, so that a longer run draws over it
-            self._look()
-        self._export()
-        self._film = self._log.film() if self._options.export_generated_images else None
-        if self._film:
-            self._log.artifact(self._step, "film", self._film)
-
-    def _kept(self):
-        return f"the save of step {self._saved_step} is kept" if self._saved_step else "nothing was saved yet"
-
-    def _is_time_to_look(self):
-        if self._options.export_image_steps:
-            return self._step % self._options.export_image_steps == 0
-        batch, count = self._options.batch_size, self._images_per_epoch
-        return self._step * batch // count > (self._step - 1) * batch // count
-
-    def _look(self):
-        """Looks how varied the generated images are, and draws some of them."""
-        pair = self._networks.current_pair()
-        self._log.quality(self._quality.look(self._step, pair.generate_8bit))
-        if self._options.export_generated_images:
-            rng = seeds.generator(self._options.seed, "pictures")
-            noise = random_noise_generator.generate_noise(16, self._options.latent_size, rng)
-            self._log.picture(self._step, np.asarray(pair.generate(noise)))
-        if self._options.histograms:
-            self._log.histograms(self._step, self._variables)
-
-    def _save(self):
-        if self._step == self._saved_step:
-            return
-        for name, array in self._arrays().items():
-            if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
-                raise RunError(
-                    f"step {self._step}: {name} holds values that are not finite numbers; {self._kept()}; {_NAN_ADVICE}"
-                )
-        self._calibrate()
-        arrays = self._arrays() | {"pictures_written": np.asarray(self._log.pictures_written)}
-        self._folder.save(self._step, arrays, self._options.keep_saves)
-        self._quality.write()
-        self._saved_step = self._step
-        self._log.flush()
-
-    def _arrays(self):
-        return {name: variable.numpy() for name, variable in self._variables.items()}
-
-    def _export(self):
-        """Exports this step, unless that was done; an export found in the folder may be of other weights."""
-        untouched = self._step == self._first_step and export_model.is_complete(self._folder.path, self._step)
-        if self._step and self._step != self._exported_step and not untouched:
-            pair = self._networks.current_pair()
-            self._calibrate()
-            self._exporter.write(self._folder.path, self._step, {"calibration": self._calibration})
-            self._log.artifact(self._step, "submission", self._folder.path / "export" / f"step_{self._step}")
-            self._log.quality(self._quality.look(self._step, pair.generate_8bit, closely=True))
-            self._quality.write()
-            if self._calibration:
-                self._log.say(
-                    f"p was fitted on {self._held_out} held-out images and as many generated ones: D is right on "
-                    f"{self._calibration['accuracy_after']:.1%} of them, {self._calibration['accuracy_before']:.1%} "
-                    "without"
-                )
-        self._exported_step = self._step
-        if self._step and self._options.model_dir:
-            self._copy_export(storage.path(self._options.model_dir))
-
-    def _copy_export(self, target):
-        """Brings this step's export to `target`, unless it is there; a session before may have been killed first."""
-        export = self._folder.path / "export" / f"step_{self._step}"
-        marks = [place / "submission.json" for place in (export, target)]
-        if not marks[1].exists() or marks[0].read_bytes() != marks[1].read_bytes():
-            storage.publish_folder(export, target, last="submission.json")
-
-    def _calibrate(self):
-        """Fits p to this step's networks, once."""
-        if not self._held_out or self._calibrated_step == self._step:
-            return
-        rng = seeds.generator(self._options.seed, "calibration")
-        noise = random_noise_generator.generate_noise(self._held_out, self._options.latent_size, rng)
-        fitted = self._networks.current_pair().calibrate(self._steps.held_out(), noise)
-        self._calibration = dataclasses.asdict(fitted)
-        self._calibrated_step = self._step
-
-    def _greet(self):
-        count, options = len(self._data), self._options
-        height, width, channels = self._data.shape
-        start = f"going on from step {self._step}" if self._step else "a new run"
-        limit = "max_steps" if self._steps.last == options.max_steps else f"num_epochs={options.num_epochs}"
-        self._log.say(
-            f"{start} in {options.train_dir}: {options.generator_model} and {options.discriminator_model} on {count} "
-            f"images of {height}x{width}x{channels}, to step {self._steps.last} (--{limit}), on {self._devices.plan}"
-        )
-        if ops := self._networks.unrepeatable_ops():
-            self._log.say(
-                f"warning: {', '.join(ops)} draws random numbers that a resumed run cannot repeat; in a model use "
-                "keras.random or a Keras layer, elsewhere tf.random.stateless_* with the seed that is given"
-            )
-        for sentence in self._networks.doubts():
-            self._log.say(f"warning: {sentence}")
-        if self._step >= self._steps.last:
-            self._log.say("nothing left to train; raise --num_epochs or --max_steps to go on")
-
-    def _say_goodbye(self):
-        path = self._folder.path
-        files = {
-            path: f"the submission of step {self._step}; hand over this folder as it is",
-            path / "export" / f"step_{self._step}": "the same as a SavedModel",
-            path / "train.log": "a line a step",
-            **self._log.places,
-        }
-        if self._film:
-            files |= {
-                self._film: "the run as a film",
-                self._film.parent / f"{self._log.pictures_written - 1:03}.png": "the last picture",
-            }
-        training_log.print_files("written:", files)
 
 
 if __name__ == "__main__":

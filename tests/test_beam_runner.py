@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from gan import beam_runner, storage
+from gan import beam_runner, stop_signals, storage
 from gan.errors import InputError, RunError
 
 ON_TWO = "--direct_num_workers=2 --direct_running_mode="
@@ -75,7 +75,7 @@ def test_flags_that_beam_refuses_are_a_mistake(options, words, tmp_path):
 
 WAITING = """
 import sys; sys.path = {paths!r}
-from gan import beam_runner, storage
+from gan import beam_runner, stop_signals, storage
 import test_beam_runner
 
 with beam_runner.BeamRunner("", storage.path({folder!r})) as runner:
@@ -89,7 +89,7 @@ def wait_for_a_signal(_):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", beam_runner.STOPS)
+@pytest.mark.parametrize("number", stop_signals.STOPS)
 def test_a_signal_ends_a_pipeline_with_one_line(number, tmp_path):
     program = WAITING.format(paths=[str(ROOT), str(ROOT / "tests"), *sys.path], folder=str(tmp_path))
     with subprocess.Popen(

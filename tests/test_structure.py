@@ -19,6 +19,7 @@ GROUND = {
         "gs",
         "receipt",
         "beam_runner",
+        "stop_signals",
     ),
 }
 STUDIO_COMMANDS = {"train", "eval", "train_features", "export"}

@@ -5,13 +5,11 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-import signal
-import threading
 import time
 
 from etils import epy
 
-from gan import storage
+from gan import stop_signals, storage
 from gan.arena import (
     check,
     house,
@@ -28,7 +26,6 @@ from gan.arena import (
     terminal,
 )
 from gan.arena import options as arena_options
-from gan.beam_runner import STOPPED
 from gan.errors import InputError, Interrupted
 
 with epy.lazy_imports():
@@ -109,7 +106,7 @@ class Organiser:
 
     def __enter__(self):
         options = self.options
-        self._resources.enter_context(_signals_interrupt())
+        self._resources.enter_context(stop_signals.handled_by(_interrupt))
         self._resources.enter_context(storage.lock(self.ledger.output))
         workers = self._resources.enter_context(pool.Pool(self.sandboxed, options.time_limit, options.workers))
         self._table = table.Table(self.ledger, self.terms, self.images.reals, workers, self.sandboxed)
@@ -327,19 +324,6 @@ class Organiser:
         return [{"file": pathlib.PurePosixPath(str(file)).name, "sha256": storage.sha256(file)} for file in files]
 
 
-@contextlib.contextmanager
-def _signals_interrupt():
-    """A shell starts a job in the background with SIGINT ignored, and SIGTERM would leave no time to end workers."""
-
-    def stop(number, _):
-        raise Interrupted(STOPPED, number)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt(number, _):
+    """SIGTERM would leave no time to end workers."""
+    raise Interrupted(stop_signals.STOPPED, number)

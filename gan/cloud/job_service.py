@@ -25,7 +25,7 @@ _SECONDS_PER_CALL = 60
 _ENDS = {"SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"}
 
 
-def library():
+def sdk():
     """Returns the module of Google's client library; its import takes a second.
 
     Raises:
@@ -59,7 +59,7 @@ def message(spec):
     Raises:
       InputError: a field is unknown or of the wrong type.
     """
-    schema = library().CustomJobSpec
+    schema = sdk().CustomJobSpec
     try:
         return schema(json_format.ParseDict(spec, schema.pb(schema())))
     except json_format.ParseError as error:
@@ -77,14 +77,14 @@ class JobService:
     """
 
     def __init__(self, project, region):
-        self._library = library()
+        self._sdk = sdk()
         self._place = f"projects/{project}/locations/{region}"
         self._project, self._region = project, region
         with _explained("connecting to Vertex AI"):
             self._client = self._connect()
 
     def _connect(self):
-        client = self._library.JobServiceClient
+        client = self._sdk.JobServiceClient
         if stand_in := os.environ.get("AIPLATFORM_EMULATOR_HOST"):
             transport = client.get_transport_class("grpc")
             return client(transport=transport(channel=grpc.insecure_channel(stand_in)))
@@ -102,7 +102,7 @@ class JobService:
         Raises:
           InputError, RunError: it is refused, or there is no answer.
         """
-        job = self._library.CustomJob(display_name=display_name, job_spec=spec)
+        job = self._sdk.CustomJob(display_name=display_name, job_spec=spec)
         doubt = f"whether the job was made is not known: look at {self._page('')} before you submit it again"
         with _explained(f"submitting to {self._region}", doubt):
             made = self._client.create_custom_job(

@@ -9,7 +9,7 @@ import zipfile
 
 import gan
 from gan import storage
-from gan.cloud import task
+from gan.cloud import secrets
 from gan.errors import InputError, RunError
 
 # What setup.py reads; nothing else of a checkout, which may hold data and keys, is within the build's reach.
@@ -118,6 +118,5 @@ def upload(wheel, modules, folder):
     """
     with zipfile.ZipFile(wheel) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
-    task.refuse_secrets({**contents, **{place: file.read_bytes() for place, file in modules.items()}})
-    for place, file in {wheel.name: wheel, **modules}.items():
-        storage.copy_file(storage.path(file), folder / place)
+    secrets.refuse({**contents, **{place: file.read_bytes() for place, file in modules.items()}})
+    storage.copy_files((storage.path(file), folder / place) for place, file in {wheel.name: wheel, **modules}.items())

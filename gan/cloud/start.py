@@ -54,8 +54,7 @@ def unpack(package, code):
     wheels = [file for file in files if file.suffix == ".whl"]
     if len(wheels) != 1:
         raise InputError(f"{package} holds {len(wheels)} wheels; expected the folder that gan.submit has uploaded")
-    for file in files:
-        storage.copy_file(file, storage.path(code) / file.relative_to(package))
+    storage.copy_files((file, storage.path(code) / file.relative_to(package)) for file in files)
     wheel = code / wheels[0].name
     print(f"running {wheels[0]}, sha256 {storage.sha256(wheel)}")
     with zipfile.ZipFile(wheel) as archive:

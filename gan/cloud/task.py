@@ -18,14 +18,12 @@ import zipfile
 
 import gan
 from gan import storage
+from gan.cloud import secrets
 from gan.errors import InputError
 
 _HERE = pathlib.Path(__file__).parent
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold: the same task gives the same bytes on any day
 _NOTEBOOK_REQUIREMENTS = ("ipykernel>=6.29,<8", "nbclient>=0.10,<0.12", "nbformat>=5.10,<6")
-_SECRETS = re.compile(
-    rb"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bAIza[\w-]{35}|\bgh[pousr]_\w{36}|\bhf_\w{30,}"
-)
 
 
 def build(target, *, kind, name, arguments, data, pack_data, own_modules, requirements, extras):
@@ -53,7 +51,7 @@ def build(target, *, kind, name, arguments, data, pack_data, own_modules, requir
     code = {place: pathlib.Path(file).read_bytes() for place, file in own_modules.items()}
     if entry:
         code[entry.name] = entry.read_bytes()
-    refuse_secrets({**code, "what follows --": " ".join(arguments).encode()})
+    secrets.refuse({**code, "what follows --": " ".join(arguments).encode()})
     imported = _imported(code)
     _refuse_missing(imported, {pathlib.PurePath(place).parts[0].removesuffix(".py") for place in code})
     needs_gan = "gan" in imported or name.split(".")[0] == "gan"
@@ -132,14 +130,6 @@ def _refuse_missing(imported, packed):
         if beside and top not in {*packed, "gan"}:
             name = beside[0].removesuffix("/__init__.py")
             raise InputError(f"{place} imports {top}, which does not go along: add --own_modules={name}")
-
-
-def refuse_secrets(contents):
-    """Raises InputError where one of {place: bytes} holds what looks like a key."""
-    for place, content in contents.items():
-        if found := _SECRETS.search(content):
-            begin = found[0][:12].decode(errors="replace")
-            raise InputError(f"{place} holds what looks like a key ({begin}...): give secrets by the environment")
 
 
 def _data_files(patterns):
