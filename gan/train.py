@@ -77,6 +77,8 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
         lower=0,
         upper=1,
     )
+    negatives: str = flag("", "ways to spoil real images that D learns to refuse, from gan.negatives or by dotted path")
+    negative_share: float = flag(0.25, "spoiled images among those that D is shown as generated", lower=0, upper=0.5)
     average_half_life: int = flag(20000, "images after which half of G's moving average is new; 0: no average", lower=0)
     average_discriminator: bool = flag(True, "what battles is D's moving average as well")
     held_out_images: int = flag(

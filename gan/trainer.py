@@ -15,6 +15,7 @@ from gan import (
     export_model,
     losses,
     model_builder,
+    negatives,
     optimizers,
     seeds,
     spec,
@@ -54,6 +55,8 @@ class Trainer:
             options.augmentations, "gan.augmentation", augmentation.BaseAugmentation, "augmentations"
         )
         self._augment = augmentation.Pipeline(augmentations, image_shape)
+        spoilers = class_lookup.make_all(options.negatives, "gan.negatives", negatives.BaseNegative, "negatives")
+        self._negatives = negatives.Negatives(spoilers, options.negative_share, options.batch_size, image_shape)
         wanted = options.horizontal_flip
         self.flips = tuple(image_shape) != digits.SHAPE if wanted is None else wanted
         # The pair that battles lives in this process alone. It comes first, so that what Keras makes for all networks,
@@ -165,9 +168,11 @@ class Trainer:
         what is reported, are those of the whole batch on every device.
         """
         g, d, devices = self.generator, self.discriminator, self._devices
-        flip_seed, *shown_seeds, penalty_seed = tf.unstack(tf.random.split(seed, 5))
+        flip_seed, spoil_seed, *shown_seeds, penalty_seed = tf.unstack(tf.random.split(seed, 6))
         if self.flips:
             images = augmentation.flip_half(images, self.contest.image_shape, flip_seed)
+        spoiled = devices.rows(self._negatives.of(images, spoil_seed))
+        is_spoiled = devices.rows(tf.range(self._options.batch_size)[:, None] < self._negatives.count)
         images, noise = devices.rows(images), devices.rows(noise)
         labels = devices.rows(labels) if d.uses_labels else None
         with tf.GradientTape(watch_accessed_variables=False) as g_tape:
@@ -178,13 +183,13 @@ class Trainer:
             with g_tape.stop_recording(), tf.GradientTape(watch_accessed_variables=False) as d_tape:
                 d_tape.watch([v.value for v in d.trainable_variables])
                 shown_real = self._shown(images, shown_seeds[0])
-                shown_generated = self._shown(generated, shown_seeds[1])
+                shown_fake = self._shown(tf.where(is_spoiled, spoiled, generated), shown_seeds[1])
                 on_real = self._answers(shown_real, labels)
-                on_generated = self._answers(shown_generated, made_labels)
-                d_loss = _scalar(self.loss, self.loss.discriminator_loss(on_real, on_generated))
+                on_fake = self._answers(shown_fake, made_labels)
+                d_loss = _scalar(self.loss, self.loss.discriminator_loss(on_real, on_fake))
                 d_loss += self._layer_penalty(d)
                 if penalised:
-                    d_loss += self._gradient_penalty(shown_real, shown_generated, devices.own_seed(penalty_seed))
+                    d_loss += self._gradient_penalty(shown_real, shown_fake, devices.own_seed(penalty_seed))
             with g_tape.stop_recording():
                 self._update(self._discriminator_optimizer, d_tape, d_loss, d.trainable_variables)
 
@@ -192,6 +197,7 @@ class Trainer:
             g_loss = _scalar(self.loss, self.loss.generator_loss(on_real, on_update))
             g_loss += self._layer_penalty(g)
         self._update(self._generator_optimizer, g_tape, g_loss, g.trainable_variables)
+        on_generated = {name: answers[self._negatives.count :] for name, answers in on_fake.items()}
         if self._options.adaptive_augmentation_target is not None:
             self._adapt_augmentation(on_real["logits"] - self._middle(on_real, on_generated))
         # Only the penalties differ between devices.
@@ -290,6 +296,8 @@ class Trainer:
         options, found = self._options, []
         if options.adaptive_augmentation_target is not None and not options.augmentations:
             found.append("--adaptive_augmentation_target does nothing without --augmentations")
+        if options.negatives and not self._negatives.count:
+            found.append("--negatives does nothing: --negative_share of a batch is less than one image for each")
         if options.gradient_penalty_interval > 1 and not options.gradient_penalties:
             found.append("--gradient_penalty_interval does nothing without --gradient_penalties")
         if self.loss.is_critic and not options.held_out_images:
