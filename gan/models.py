@@ -19,6 +19,8 @@ import math
 import keras
 from keras import layers
 
+from gan import fused_layers
+
 
 class BaseModel(keras.Model):
     """Base of all models: `create_model` makes the layers, `run_model` applies them.
@@ -90,7 +92,7 @@ def dcgan_normal(mean=0.0):
 
 
 def dcgan_batch_norm():
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=dcgan_normal(1.0))
+    return fused_layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=dcgan_normal(1.0))
 
 
 def halvings(height, width, times):
@@ -122,8 +124,7 @@ def apply_stack(stack, x, is_training):
 class DCGANGenerator(BaseModel):
     """Radford, Metz & Chintala, "Unsupervised representation learning with deep convolutional GANs" (2015), section 3.
 
-    50x50 goes 7x7x4f -> 13x13x2f -> 25x25xf -> 50x50 (f is `feature_size`): transposed convolutions double each side,
-    and one row and column is cropped where the exact size is odd.
+    50x50 goes 7x7x4f -> 13x13x2f -> 25x25xf -> 50x50 (f is `feature_size`): transposed convolutions double each side.
     """
 
     kernel_size = 5
@@ -138,17 +139,14 @@ class DCGANGenerator(BaseModel):
             dcgan_batch_norm(),
             layers.ReLU(),
         ]
-        for size, target, features in zip(sizes[:2], sizes[1:], (2 * feature_size, feature_size), strict=False):
-            self.stack += [*self.upsample(size, target, features, use_bias=False), dcgan_batch_norm(), layers.ReLU()]
-        self.stack += [*self.upsample(*sizes[2:], channels), *image_layers(image_shape)]
+        for size, features in zip(sizes[1:3], (2 * feature_size, feature_size), strict=True):
+            self.stack += [self.upsample(features, size, use_bias=False), dcgan_batch_norm(), layers.ReLU()]
+        self.stack += [self.upsample(channels, sizes[3]), *image_layers(image_shape)]
 
-    def upsample(self, size, target, features, **settings):
-        return [
-            layers.Conv2DTranspose(
-                features, self.kernel_size, 2, "same", kernel_initializer=dcgan_normal(), **settings
-            ),
-            crop(size, target),
-        ]
+    def upsample(self, features, size, **settings):
+        return fused_layers.Conv2DTranspose(
+            features, self.kernel_size, size, kernel_initializer=dcgan_normal(), **settings
+        )
 
     def run_model(self, model_input, is_training=True):
         return {"output": apply_stack(self.stack, model_input, is_training)}
@@ -277,6 +275,10 @@ def sngan_conv(features, size=3):
     return layers.Conv2D(features, size, padding="same", kernel_initializer=glorot)
 
 
+def sngan_batch_norm():
+    return fused_layers.BatchNormalization(momentum=0.9)
+
+
 class SNGANGenerator(BaseModel):
     """Miyato et al. (2018), appendix B.4, for the 48x48 images of STL-10: residual blocks that double each side.
 
@@ -291,15 +293,15 @@ class SNGANGenerator(BaseModel):
         for i, step in enumerate(itertools.pairwise(sizes)):
             self.stack.append(self.up_block(4 * feature_size // 2**i, *step))
         self.stack += [
-            layers.BatchNormalization(momentum=0.9),
+            sngan_batch_norm(),
             layers.ReLU(),
             layers.Conv2D(channels, 3, padding="same"),
         ]
         self.stack += image_layers(image_shape)
 
     def up_block(self, features, size, target):
-        stack = [layers.BatchNormalization(momentum=0.9), layers.ReLU(), layers.UpSampling2D(), crop(size, target)]
-        stack += [sngan_conv(features), layers.BatchNormalization(momentum=0.9), layers.ReLU(), sngan_conv(features)]
+        stack = [sngan_batch_norm(), layers.ReLU(), layers.UpSampling2D(), crop(size, target)]
+        stack += [sngan_conv(features), sngan_batch_norm(), layers.ReLU(), sngan_conv(features)]
         # A 1x1 convolution and copying pixels commute; this order costs a quarter.
         return Residual(stack, shortcut=[sngan_conv(features, 1), layers.UpSampling2D(), crop(size, target)])
 
