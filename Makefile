@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 DEMO := demo
 
-.PHONY: help demo test test-all test-extras test-quick rehearsal format readme clean
+.PHONY: help demo test test-all test-extras test-quick rehearsal bench format readme clean
 
 help:
 	@echo "make demo        train two teams on digits, check them, play a league and a knock-out: under 8 minutes on 2 cores"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-extras what needs the packages of all extras"
 	@echo "make test-quick  the tests that take a few seconds"
 	@echo "make rehearsal   a whole contest in buckets, against a storage emulator: under 2 minutes"
+	@echo "make bench       measure speed against peers and the machine, and write one table: on a machine that does nothing else"
 	@echo "make format      format the code"
 	@echo "make readme      write the generated tables of the README anew"
 
@@ -58,6 +59,10 @@ demo: .venv/installed
 	@echo "  $(DEMO)/interpolation.png              the way between four digits"
 	@echo "  $(DEMO)/convolution                    a submission; curves: $(BIN)/tensorboard --logdir=$(DEMO)"
 
+.venv/installed-bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,6 +81,9 @@ rehearsal: .venv/installed-test
 	@rm -rf rehearsal
 	$(BIN)/python -m examples.rehearsal --folder=rehearsal
 
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks
+
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -84,4 +92,4 @@ readme: .venv/installed-test
 	$(BIN)/python docs/flag_tables.py
 
 clean:
-	rm -rf .venv demo rehearsal build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv bench demo rehearsal build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "gan" / "__init__.py").read
 
 OPTIONAL = {
     "beam": ["apache-beam[gcp]>=2.70,<2.78"],
+    "bench": ["torch>=2.13,<2.14"],
     "cloud": ["build>=1.2.1,<2", "google-cloud-aiplatform>=1.160,<3", "setuptools>=70.1,<85"],
     "export": ["ai-edge-litert>=1.4,<2.4", "onnx>=1.18,<1.24", "onnxruntime>=1.22,<1.32", "tf2onnx>=1.17,<1.18"],
     "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
@@ -49,7 +50,7 @@ setup(
     ],
     extras_require={
         **OPTIONAL,
-        "test-extras": OPTIONAL["cloud"] + OPTIONAL["export"] + OPTIONAL["track"],
+        "test-extras": OPTIONAL["bench"] + OPTIONAL["cloud"] + OPTIONAL["export"] + OPTIONAL["track"],
         "test": [
             "apache-beam>=2.70,<2.78",
             "build>=1.2.1,<2",

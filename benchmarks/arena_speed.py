@@ -1,94 +1,140 @@
-"""Times a knock-out and a league of 17 teams against the same number of separate runs of the harness.
+"""A knock-out and a league against as many separate runs of the harness, and how long a submission takes to load.
 
-    python benchmarks/arena_speed.py --folder=/tmp/arena_speed
-
-A harness run is one process of `gan.generate_and_discriminate`, one direction. The knock-out has 16 matches with a
-final of three rounds: 36 directions; the league 17 x 16 = 272. The teams are short runs of the sample and the DCGAN
-models on the embedded digits, trained first where they are missing. Harness runs are timed before and after the
-contests, so that a machine whose speed drifts shows: the ratio uses their mean.
+A harness run is one process of `gan.generate_and_discriminate`, one direction. A knock-out of n teams has n - 1 matches
+and a final of three rounds, a league n (n - 1) directions.
 """
 
-import argparse
+import functools
 import json
-import os
-import pathlib
-import shutil
 import statistics
 import subprocess
 import sys
-import time
+
+from benchmarks import contests, table, turns
+from gan import spec, storage
+from gan.arena import player, sandbox
+from gan.errors import RunError
 
 TEAMS = 17
-MODELS = (("SampleGenerator", "SampleDiscriminator"), ("DCGANGenerator", "DCGANDiscriminator"))
+MODELS = ("sample", "dcgan")  # of the teams, in turn
+PRESETS = ("sample", "dcgan", "default", "sngan", "r3gan")  # whose loading is measured
+LEAST_RATIOS = {"knockout": 4, "league": 20}
+MOST_SECONDS = 2.0  # of loading
+_MOST_TURNS = 3  # of contests, each of which takes a minute
+_HARNESS = "a harness run"
 
 
-def gan(name, *flags):
-    """Runs a command; returns its seconds and the largest memory of its process in MB."""
-    begin = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", f"gan.{name}", *flags], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"gan.{name} {' '.join(flags)} failed")
-    return time.perf_counter() - begin, usage.ru_maxrss / 1024
+def rows(options):
+    """Returns the `table.Row`s of contests, of loading and of the start of a worker."""
+    return [*_contests(options), *_loading(options), _start(options)]
 
 
-def train(folder, number):
-    generator, discriminator = MODELS[number % 2]
-    run = folder / f"team_{number}"
-    if not (run / "checkpoint").exists():
-        gan(
-            "train",
-            *(f"--train_dir={run}", f"--seed={number}", "--max_steps=40", "--noexport_generated_images"),
-            *(f"--generator_model={generator}", f"--discriminator_model={discriminator}"),
+def _contests(options):
+    teams = 3 if options.brief else TEAMS
+    scratch = options.scratch / "arena_speed"
+    runs = [contests.exports(model, -(-teams // 2), scratch / f"{model}_teams") for model in MODELS]
+    field = [folder for pair in zip(*runs, strict=True) for folder in pair][:teams]
+    contests.write_list(scratch / "teams.csv", field)
+    megabytes = {}
+    works = {_HARNESS: functools.partial(_harness, field[0], field[1], scratch / "result")}
+    for kind in LEAST_RATIOS:
+        works[kind] = functools.partial(_contest, kind, scratch, megabytes)
+    count = min(options.turns, _MOST_TURNS)
+    print(f"  {teams} teams: {count} turn(s)", flush=True)
+    measured = turns.take(works, count, warm_up=0)
+    directions = {"knockout": 2 * (teams - 1) + 4, "league": teams * (teams - 1)}
+    return [
+        table.Row(
+            what=f"{kind} of {teams} teams, {directions[kind]} directions",
+            unit="s",
+            measured={name: measured[name] for name in (kind, _HARNESS)},
+            judged=f"{directions[kind]} harness runs / {kind}",
+            number=directions[kind] * turns.ratio(measured, _HARNESS, kind),
+            at_least=None if options.brief else LEAST_RATIOS[kind],
+            remark=f"checks, sandbox and pages included; the organiser's process takes {megabytes[kind]:.0f} MB",
         )
-    return run
+        for kind in LEAST_RATIOS
+    ]
 
 
-def contest(folder, runs, kind, tie_break):
-    """Plays a contest anew; returns (seconds, largest memory of the organiser in MB, matches)."""
-    output = folder / kind
-    shutil.rmtree(output, ignore_errors=True)
-    team_list = folder / "teams.csv"
-    team_list.write_text("name,submission\n" + "".join(f"Team {i},{run}\n" for i, run in enumerate(runs, 1)))
-    seconds, megabytes = gan(
+def _harness(generator, discriminator, output):
+    flags = [f"--G_train_dir={generator}", f"--D_train_dir={discriminator}", f"--output_dir={output}"]
+    return contests.run("generate_and_discriminate", *flags)[0]
+
+
+def _contest(kind, scratch, megabytes):
+    """Plays a contest anew and returns the seconds; notes the memory."""
+    output = scratch / kind
+    output.rmtree(missing_ok=True)
+    seconds, megabytes[kind] = contests.run(
         "tournament",
-        *(f"--teams={team_list}", f"--format={kind}", f"--tie_break={tie_break}", f"--output_dir={output}"),
-        *("--seed=1", "--nohouse"),
+        *(f"--teams={scratch / 'teams.csv'}", f"--format={kind}", f"--output_dir={output}"),
+        *("--seed=1", "--nohouse", contests.SANDBOX),
     )
-    matches = len(json.loads((output / "tournament.json").read_text())["matches"])
-    return seconds, megabytes, matches
+    return seconds
 
 
-def harness(folder, runs, count):
-    """Returns the mean seconds of `count` directions between neighbours of the list."""
-    pairs = [(runs[i % TEAMS], runs[(i + 1) % TEAMS]) for i in range(count)]
-    output = f"--output_dir={folder / 'result'}"
-    times = [gan("generate_and_discriminate", f"--G_train_dir={g}", f"--D_train_dir={d}", output)[0] for g, d in pairs]
-    return statistics.mean(times)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=pathlib.Path, required=True, help="where teams and contests are kept")
-    parser.add_argument(
-        "--harness_runs", type=int, default=36, help="directions timed one by one, half before, half after"
-    )
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    runs = [train(options.folder, number) for number in range(TEAMS)]
-    half = max(1, options.harness_runs // 2)
-    first = harness(options.folder, runs, half)
-    results = {kind: contest(options.folder, runs, kind, "time") for kind in ("knockout", "league")}
-    second = harness(options.folder, runs, half)
-    run = (first + second) / 2
-    print(f"one harness run: {run:.2f} s (first half {first:.2f} s, second half {second:.2f} s)")
-    for kind, directions in (("knockout", 36), ("league", 272)):
-        seconds, megabytes, matches = results[kind]
-        print(
-            f"{kind}: {seconds:.1f} s for {matches} matches; {directions} harness runs: {directions * run:.0f} s; "
-            f"1/{directions * run / seconds:.1f} of it; organiser's memory {megabytes:.0f} MB"
+def _loading(options):
+    """Rows of the stages between a submission's folder and the first outputs of its models."""
+    faces, found = f"--train_data_pattern={options.faces()}", []
+    for preset in PRESETS[:1] if options.brief else PRESETS:
+        (folder,) = contests.exports(preset, 1, options.scratch / "loading" / preset, faces)
+        forms = {"TF1 checkpoint": folder.parent.parent, "SavedModel": folder}
+        whole = {form: [] for form in forms}
+        stages = []
+        for _ in range(options.turns):
+            for form, submission in forms.items():
+                stages.append(stages_of(submission))
+                whole[form].append(sum(stages[-1].values()))
+        medians = {name: statistics.median(each[name] for each in stages) for name in stages[0]}
+        parts = ", ".join(f"{name} {seconds * 1e3:.0f} ms" for name, seconds in medians.items())
+        found.append(
+            table.Row(
+                what=f"loading and freezing a submission of the preset {preset}",
+                unit="s",
+                measured=whole,
+                judged="seconds of the slower form, process start apart",
+                number=max(statistics.median(seconds) for seconds in whole.values()),
+                at_most=MOST_SECONDS,
+                remark=parts,
+            )
         )
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def stages_of(submission):
+    """Returns {stage of loading: seconds}, from a new process.
+
+    Args:
+      submission: its folder.
+
+    Raises:
+      RunError: it cannot be loaded.
+    """
+    line = [sys.executable, "-m", "benchmarks.loading_stages", str(submission)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunError(f"{submission} cannot be loaded: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
+    return json.loads(done.stdout)
+
+
+def _start(options):
+    """The row of a worker's start: process, imports and the first look at a small model, in bubblewrap and without."""
+    folder = options.scratch / "loading" / PRESETS[0]
+    works = {"plain process": functools.partial(_first_answer, folder, False)}
+    if sandbox.obstacle() is None:
+        works["bubblewrap"] = functools.partial(_first_answer, folder, True)
+    measured = turns.take(works, options.turns)
+    return table.Row(
+        what="the start of a worker, to its first answer",
+        unit="s",
+        measured=measured,
+        judged="seconds",
+        number=max(statistics.median(seconds) for seconds in measured.values()),
+        remark=sandbox.obstacle() or "",
+    )
+
+
+def _first_answer(folder, sandboxed):
+    with player.visiting(storage.path(folder), sandboxed, 60) as visitor:
+        return turns.seconds_of(lambda: visitor.input_size(spec.GENERATOR))

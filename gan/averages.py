@@ -1,16 +1,18 @@
 """Moving averages of the trained weights: G's images shift from step to step, their average is better than each."""
 
+import keras
+
 # An average reaches back over this share of the images so far at most: the first steps taught the networks little.
 _WARM_UP = 0.05
 
 
 class Averages:
-    """Keeps the networks that battle at the average of the trained ones, or at a copy.
+    """Keeps moving averages of the trained networks, and brings the networks that battle up to them or to a copy.
 
     The half-life grows with the images so far (Karras et al. 2020, StyleGAN2-ADA's `ema_rampup`).
 
     Args:
-      trained, battling: {"generator", "discriminator"}: networks of the same class.
+      trained, battling: {"generator", "discriminator"}: networks of the same class, with the same weights.
       options: `TrainOptions`.
     """
 
@@ -18,10 +20,13 @@ class Averages:
         self._half_life = options.average_half_life
         self._batch_size = options.batch_size
         wanted = {"generator": True, "discriminator": options.average_discriminator}
-        self._averaged, self._copied = {}, {}
-        for name, is_wanted in wanted.items():
-            kept = self._averaged if self._half_life and is_wanted else self._copied
-            kept[name] = list(zip(battling[name].variables, trained[name].variables, strict=True))
+        self._averages, self._trained, self._shown = {}, [], []
+        for name, network in trained.items():
+            sources = network.variables
+            if self._half_life and wanted[name]:
+                sources = self._averages[name] = [_like(variable) for variable in battling[name].variables]
+                self._trained += network.variables
+            self._shown += zip(battling[name].variables, sources, strict=True)
 
     def memory(self, step):
         """Returns the share of an average that stays in training step `step` (from 0), in [0, 1)."""
@@ -30,19 +35,20 @@ class Averages:
 
     def move(self, memory):
         """Moves the averages towards the trained weights; a part of the traced training step."""
-        for average, trained in _pairs(self._averaged):
+        averages = [average for averages in self._averages.values() for average in averages]
+        for average, trained in zip(averages, self._trained, strict=True):
             now = trained.value
             average.assign(now + memory * (average.value - now) if now.dtype.is_floating else now)
 
     def catch_up(self):
-        """Copies what is not averaged."""
-        for copy, trained in _pairs(self._copied):
-            copy.assign(trained.value)
+        """Brings what battles up to the newest step; between two such moments it stays as it is."""
+        for shown, source in self._shown:
+            shown.assign(source.value)
 
     def variables(self):
         """Returns {"generator_average": variables, ...}: what only a save can bring back."""
-        return {f"{name}_average": [average for average, _ in pairs] for name, pairs in self._averaged.items()}
+        return {f"{name}_average": averages for name, averages in self._averages.items()}
 
 
-def _pairs(by_network):
-    return [pair for pairs in by_network.values() for pair in pairs]
+def _like(variable):
+    return keras.Variable(variable.numpy(), trainable=False, dtype=variable.dtype, name=variable.name)

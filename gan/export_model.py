@@ -4,7 +4,6 @@
 hold the same numbers, in inference mode, for any batch size, without training ops, input pipeline or absolute path.
 """
 
-import pathlib
 import tempfile
 
 import keras
@@ -17,9 +16,11 @@ from gan.errors import RunError
 
 v1 = tf.compat.v1
 
+_LIST = "variables_of_inference"  # under which a SavedModel holds its variables
+
 
 class Exporter:
-    """Traces the networks once; every `write` after that only copies their variables.
+    """Traces the networks once and writes their graphs once; every `write` after that only writes their variables.
 
     Args:
       pair: the `battle_pair.BattlePair`.
@@ -30,7 +31,8 @@ class Exporter:
     def __init__(self, pair, contest, facts):
         self._facts = facts
         self._inference = Inference(pair, contest)
-        self._graph = _Tf1Graph(self._inference.functions, self._inference.variables)
+        self._tf1_graph = _Tf1Graph(self._inference.functions, self._inference.variables)
+        self._saved_model = _SavedModel(self._inference)
 
     def write(self, train_dir, step, facts=None):
         """Writes the export of `step`; `facts` go into `submission.json` beside those of the exporter.
@@ -45,12 +47,12 @@ class Exporter:
             raise RunError(f"step {step}: a weight is not a finite number, so nothing is exported")
         with tempfile.TemporaryDirectory() as temporary:
             saved_model = epath.Path(temporary) / "saved_model"
-            self._inference.save(saved_model)
+            self._saved_model.write(saved_model)
             self._describe(saved_model, step, facts)
             storage.publish_folder(saved_model, train_dir / "export" / f"step_{step}", last="submission.json")
 
             checkpoint = epath.Path(temporary) / "checkpoint_files"
-            self._graph.save(checkpoint, step)
+            self._tf1_graph.write(checkpoint, step)
             files = self._describe(checkpoint, step, facts)
             (train_dir / "submission.json").unlink(missing_ok=True)
             if _names_step(train_dir / "checkpoint", step):
@@ -103,12 +105,16 @@ class Inference:
         captured = [v for function in self.functions.values() for v in captured_variables(function.graph)]
         self.variables = list({id(variable): variable for variable in captured}.values())
         self._module = tf.Module()
-        self._module.variables_of_inference = self.variables
+        setattr(self._module, _LIST, self.variables)
 
     def save(self, folder):
         """Writes the SavedModel into a local folder."""
         signatures = {role.signature: function for role, function in self.functions.items()}
         tf.saved_model.save(self._module, str(folder), signatures=signatures)
+
+    def values(self):
+        """Returns {name in the SavedModel's checkpoint: variable}."""
+        return {f"{_LIST}/{i}/.ATTRIBUTES/VARIABLE_VALUE": variable for i, variable in enumerate(self.variables)}
 
 
 def inference_function(pair, role, contest):
@@ -130,23 +136,46 @@ def captured_variables(graph):
     return [by_handle[id(outer)] for outer, _ in graph.captures if id(outer) in by_handle]
 
 
+class _SavedModel:
+    """The SavedModel; TensorFlow makes it once, and after that only the values of the variables are new."""
+
+    def __init__(self, inference):
+        self._inference = inference
+        self._graph = None
+        self._unchanging = {}
+
+    def write(self, folder):
+        """Writes it into a local folder that is not there."""
+        prefix, values = folder / "variables" / "variables", self._inference.values()
+        if self._graph is None:
+            self._inference.save(folder)
+            (folder / "fingerprint.pb").unlink()  # it is of the values as well, and nothing needs it
+            self._graph = (folder / "saved_model.pb").read_bytes()
+            reader = tf.train.load_checkpoint(str(prefix))
+            others = reader.get_variable_to_shape_map().keys() - values
+            self._unchanging = {name: reader.get_tensor(name) for name in others}
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        (folder / "saved_model.pb").write_bytes(self._graph)
+        _write_values(prefix, self._unchanging | values)
+
+
 class _Tf1Graph:
     """The two inference functions in one TF1 graph, with the four collections of the contract."""
 
     def __init__(self, functions, variables):
-        self._sources = variables
-        self._graph = tf.Graph()
-        with self._graph.as_default():
-            self._targets = [
+        graph = tf.Graph()
+        with graph.as_default():
+            targets = [
                 v1.get_variable(
                     f"v{i:03}_{_plain(v.name)}", v.shape, v.dtype, v1.zeros_initializer(), use_resource=True
                 )
                 for i, v in enumerate(variables)
             ]
-            handles = {id(v.handle): target.handle for v, target in zip(variables, self._targets, strict=True)}
+            handles = {id(v.handle): target.handle for v, target in zip(variables, targets, strict=True)}
             for role, function in functions.items():
                 self._import(role, function, handles)
-            self._saver = v1.train.Saver(self._targets)
+            self._meta = v1.train.Saver(targets).export_meta_graph().SerializeToString(deterministic=True)
+        self._sources = {target.op.name: source for target, source in zip(targets, variables, strict=True)}
 
     def _import(self, role, function, handles):
         model_input = v1.placeholder(tf.float32, function.inputs[0].shape, name=role.input)
@@ -159,18 +188,22 @@ class _Tf1Graph:
         v1.add_to_collection(role.input, model_input)
         v1.add_to_collection(role.output, tf.identity(output, name=role.output))
 
-    def save(self, folder, step):
-        """Writes `model.ckpt-STEP.*` and `checkpoint`, which names them without any folder."""
-        pathlib.Path(folder).mkdir()
-        values = [source.numpy() for source in self._sources]
-        with v1.Session(graph=self._graph) as session:
-            initializers = [target.initializer for target in self._targets]
-            session.run(initializers, {op.inputs[1]: value for op, value in zip(initializers, values, strict=True)})
-            self._saver.save(session, str(folder / "model.ckpt"), step, write_state=False)
+    def write(self, folder, step):
+        """Writes `model.ckpt-STEP.*` and `checkpoint`, which names them without any folder, into a new local one."""
+        folder.mkdir()
         name = f"model.ckpt-{step}"
+        (folder / f"{name}.meta").write_bytes(self._meta)
+        _write_values(folder / name, self._sources)
         storage.write_text(
             folder / "checkpoint", f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
         )
+
+
+def _write_values(prefix, tensors):
+    """Writes PREFIX.index and PREFIX.data-00000-of-00001, as TensorFlow's savers do, of {name: tensor or variable}."""
+    names = sorted(tensors)
+    values = [tf.convert_to_tensor(tensors[name]) for name in names]
+    tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=names, shape_and_slices=[""] * len(names), tensors=values)
 
 
 def _plain(name):

@@ -8,6 +8,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from gan.errors import InputError
+
 
 class BaseLoss:
     """Base of all losses.
@@ -42,7 +44,7 @@ class BaseLoss:
 
         Args:
           real: D's outputs before its update of this step.
-          generated: D's outputs after it; the gradient flows through them into G.
+          generated: D's outputs after it, with `--shared_pass` before it; the gradient flows through them into G.
         """
         return self._labelled(generated, 1)
 
@@ -121,13 +123,14 @@ class BasePenalty:
     one of 4 there. Batch normalisation in D would mix the images' gradients, so use a D without it.
     """
 
-    def calculate_penalty(self, critic, real, generated, seed):
-        """Returns a scalar, the mean over the images: each of several devices has its own images and its own seed.
+    def calculate_penalty(self, critic, real, generated, uniform):
+        """Returns a scalar, the mean over the images, of which each of several devices has its own.
 
         Args:
           critic: turns images into logits [N, 1], with the weights of D.
           real, generated: the images that D sees in this step, [N, height * width * channels] each.
-          seed: int32 [2], for `tf.random.stateless_*`: a draw of this step alone.
+          uniform: `uniform(size)` draws float32 [N, size] in [0, 1): numbers of this step alone, the same on any number
+            of devices.
         """
         raise NotImplementedError
 
@@ -135,14 +138,14 @@ class BasePenalty:
 class R1Penalty(BasePenalty):
     """1/2 E |grad D(x)|^2 over real images (Mescheder et al. 2018, section 4.1, equation 9)."""
 
-    def calculate_penalty(self, critic, real, generated, seed):
+    def calculate_penalty(self, critic, real, generated, uniform):
         return 0.5 * ops.mean(squared_gradient(critic, real))
 
 
 class R2Penalty(BasePenalty):
     """1/2 E |grad D(G(z))|^2 over generated images (Mescheder et al. 2018, section 4.1, equation 10)."""
 
-    def calculate_penalty(self, critic, real, generated, seed):
+    def calculate_penalty(self, critic, real, generated, uniform):
         return 0.5 * ops.mean(squared_gradient(critic, generated))
 
 
@@ -152,10 +155,28 @@ class WassersteinPenalty(BasePenalty):
     The norm of a zero gradient has no derivative: a small number under the root keeps it finite.
     """
 
-    def calculate_penalty(self, critic, real, generated, seed):
-        weight = tf.random.stateless_uniform([tf.shape(real)[0], 1], seed)
+    def calculate_penalty(self, critic, real, generated, uniform):
+        weight = uniform(1)
         norm = ops.sqrt(squared_gradient(critic, weight * real + (1 - weight) * generated) + 1e-12)
         return ops.mean((norm - 1) ** 2)
+
+
+def scalar(source, value):
+    """Returns what a loss or a penalty has returned, as a tensor.
+
+    Args:
+      source: the `BaseLoss` or `BasePenalty`.
+
+    Raises:
+      InputError: it is no scalar.
+    """
+    name = type(source).__name__
+    if value is None:
+        raise InputError(f"{name} returned None: is there a return?")
+    value = tf.convert_to_tensor(value)
+    if value.shape.rank != 0:
+        raise InputError(f"{name} returned a loss of shape {value.shape}, not a scalar: take its mean over the batch")
+    return value
 
 
 def squared_gradient(critic, images):

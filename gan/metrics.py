@@ -23,6 +23,7 @@ NEIGHBOURS = 5
 GROUPS = 20
 _ROWS = 500  # compared with all training images at once
 _COPIES = 0.5  # of the usual distance to the training images: nearer looks like copying
+LEAST_DISTANCE = 1e-12  # between real images, so that equal ones do not divide by 0
 _LEAST_PENALTY = 1e-3  # so that exact copies do not divide by 0
 _RANGES = {
     "kid": (-np.inf, np.inf),
@@ -173,6 +174,12 @@ def variety(real, generated):
     return _variety(_distances(real, generated), np.ones(len(real)), np.ones(len(generated)))
 
 
+def mean_distance(features):
+    """Mean distance between two images, float [N, F]; at least 2."""
+    features, _ = _checked(features, features, least=2)
+    return float(_mean_of_pairs(pairwise.euclidean_distances(features), np.ones(len(features))))
+
+
 def report(real, generated, training=None, seed=0):
     """Returns {name: `Estimate`} of every measure.
 
@@ -290,7 +297,7 @@ def _kid(kernels, kept_real, kept_generated):
 
 def _variety(distances, kept_real, kept_generated):
     usual = _mean_of_pairs(distances[0], kept_real)
-    return float(_mean_of_pairs(distances[1], kept_generated) / max(usual, 1e-12))
+    return float(_mean_of_pairs(distances[1], kept_generated) / max(usual, LEAST_DISTANCE))
 
 
 def _all_neighbourhoods(real, generated):

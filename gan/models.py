@@ -162,14 +162,14 @@ class DCGANDiscriminator(BaseModel):
             layers.Reshape(image_shape),
             layers.Rescaling(2.0, offset=-1.0),
             self.downsample(feature_size),
-            layers.LeakyReLU(0.2),
+            fused_layers.LeakyReLU(0.2),
         ]
         for features in (2 * feature_size, 4 * feature_size):
-            self.stack += [self.downsample(features, use_bias=False), dcgan_batch_norm(), layers.LeakyReLU(0.2)]
+            self.stack += [self.downsample(features, use_bias=False), dcgan_batch_norm(), fused_layers.LeakyReLU(0.2)]
         self.stack += [layers.Flatten(), layers.Dense(1, kernel_initializer=dcgan_normal(), dtype="float32")]
 
     def downsample(self, features, **settings):
-        return layers.Conv2D(features, self.kernel_size, 2, "same", kernel_initializer=dcgan_normal(), **settings)
+        return fused_layers.Conv2D(features, self.kernel_size, 2, "same", kernel_initializer=dcgan_normal(), **settings)
 
     def run_model(self, model_input, is_training=True):
         logits = apply_stack(self.stack, model_input, is_training)
@@ -197,11 +197,13 @@ class PlainDiscriminator(DCGAN4Discriminator):
     def create_model(self, image_shape, latent_size, feature_size):
         self.stack = [layers.Reshape(image_shape), layers.Rescaling(2.0, offset=-1.0)]
         for features in (feature_size, 2 * feature_size, 4 * feature_size):
-            self.stack += [self.downsample(features), layers.LeakyReLU(0.2)]
+            self.stack += [self.downsample(features), fused_layers.LeakyReLU(0.2)]
         self.stack += [layers.Flatten(), layers.Dense(1, dtype="float32")]
 
     def downsample(self, features):
-        return layers.Conv2D(features, self.kernel_size, 2, "same", kernel_initializer=keras.initializers.HeNormal())
+        return fused_layers.Conv2D(
+            features, self.kernel_size, 2, "same", kernel_initializer=keras.initializers.HeNormal()
+        )
 
 
 class SpectralNormalization(layers.Layer):

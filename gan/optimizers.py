@@ -3,6 +3,7 @@
 import inspect
 
 import keras
+import tensorflow as tf
 
 from gan.errors import InputError
 
@@ -28,7 +29,7 @@ def make(options, variables):
     name = _TF1_NAMES.get(name, name)
     if name not in _names():
         raise InputError(f"--optimizer={options.optimizer}: no such optimizer; there are: {', '.join(_names())}")
-    optimizer_class = getattr(keras.optimizers, name)
+    optimizer_class = Adam if name == "Adam" else getattr(keras.optimizers, name)
     known = inspect.signature(optimizer_class).parameters
     settings = {"beta_1": options.adam_beta1, "beta_2": options.adam_beta2}
     optimizer = optimizer_class(
@@ -39,6 +40,27 @@ def make(options, variables):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
     return optimizer
+
+
+class Adam(keras.optimizers.Adam):
+    """Keras's, which updates each variable by one kernel, not by fifteen: the same numbers but for their rounding."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        place = self._get_variable_index(variable)
+        dtype, steps = variable.dtype, tf.cast(self.iterations + 1, variable.dtype)
+        beta_1, beta_2 = tf.cast(self.beta_1, dtype), tf.cast(self.beta_2, dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[place].value.handle,
+            v=self._velocities[place].value.handle,
+            beta1_power=beta_1**steps,
+            beta2_power=beta_2**steps,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.cast(self.epsilon, dtype),
+            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+        )
 
 
 def _names():

@@ -48,6 +48,9 @@ class BaseClassic(Preset):
     augmentations = ""
     augmentation_probability = 1.0
     adaptive_augmentation_target = None
+    negatives = ""
+    negative_share = 0.25
+    shared_pass = False
     average_half_life = 0
     average_discriminator = False
     held_out_images = 0

@@ -5,6 +5,7 @@ compared with each other: their mean distance in features, divided by that of re
 """
 
 import dataclasses
+import functools
 
 from etils import epy
 
@@ -53,12 +54,21 @@ class SampleQuality:
         self._shape = data.shape
         self._network = feature_networks.load(feature_networks.choose(data.shape))
         rows = seeds.generator(options.seed, "quality").permutation(len(data))[:NUM_MEASURED]
-        self._real = self._network.features(data.pixels.take(rows), data.shape)
+        self._real_pixels = data.pixels.take(rows)
         rng = seeds.generator(options.seed, "quality noise")
         self._noise = random_noise_generator.generate_noise(NUM_MEASURED, options.latent_size, rng)
         self._file = file
         kept = storage.read_json(file)["looks"] if file.exists() else []
         self._looks = {look["step"]: Look(**look) for look in kept if look["step"] <= first_step}
+
+    @functools.cached_property
+    def _real(self):
+        """Features of real images: a second's work, which is left to the first look."""
+        return self._network.features(self._real_pixels, self._shape)
+
+    @functools.cached_property
+    def _usual_distance(self):
+        return max(metrics.mean_distance(self._real), metrics.LEAST_DISTANCE)
 
     def look(self, step, generate, closely=False):
         """Looks at the images of a step.
@@ -73,7 +83,7 @@ class SampleQuality:
         """
         noise = self._noise if closely else self._noise[:NUM_VARIETY]
         features = self._network.features(generate(noise), self._shape)
-        variety = metrics.variety(self._real, features)
+        variety = metrics.mean_distance(features) / self._usual_distance
         steps = [earlier for earlier in self._looks if earlier * self._batch_size >= _WARM_UP and earlier < step]
         before = [self._looks[earlier].variety for earlier in steps]
         newest = [*before, variety][-_LOOKS:]

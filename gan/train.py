@@ -79,6 +79,11 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
     )
     negatives: str = flag("", "ways to spoil real images that D learns to refuse, from gan.negatives or by dotted path")
     negative_share: float = flag(0.25, "spoiled images among those that D is shown as generated", lower=0, upper=0.5)
+    shared_pass: bool = flag(
+        False,
+        "one pass through D serves both updates: a faster step, in which G learns from D before D's update; for "
+        "discriminators without batch normalisation",
+    )
     average_half_life: int = flag(20000, "images after which half of G's moving average is new; 0: no average", lower=0)
     average_discriminator: bool = flag(True, "what battles is D's moving average as well")
     held_out_images: int = flag(
@@ -287,7 +292,7 @@ def _is_deterministic(options):
 
 def _dry_run(options, plan):
     folder, _ = _prepare(options)
-    data = readers.read(options, options.train_data_pattern, "train")
+    data = _read(options)
     _record(folder, options, data, _goes_on(folder, options), plan)
     networks = _networks(options, data)
     decided = {"horizontal_flip": networks.flips, "deterministic": _is_deterministic(options)}

@@ -1,6 +1,7 @@
 """The two networks, their optimizers and the step that trains them."""
 
 import contextlib
+import dataclasses
 
 import keras
 import tensorflow as tf
@@ -18,6 +19,7 @@ from gan import (
     negatives,
     optimizers,
     seeds,
+    shared_pass,
     spec,
     training_state,
 )
@@ -73,6 +75,8 @@ class Trainer:
             self._augmentation_probability = keras.Variable(
                 0.0 if adaptive else options.augmentation_probability, trainable=False, name="probability"
             )
+        if options.shared_pass:
+            self._check_shared_pass()
         self._averages = averages.Averages(
             {"generator": self.generator, "discriminator": self.discriminator},
             {"generator": self._battle_pair.generator, "discriminator": self._battle_pair.discriminator},
@@ -94,6 +98,14 @@ class Trainer:
             mixed_precision,
             scope,
         )
+
+    def _check_shared_pass(self):
+        if self._options.mixed_precision == "float16":
+            raise InputError(
+                "--shared_pass needs smaller numbers than --mixed_precision=float16 has; bfloat16 has them"
+            )
+        seed = seeds.derive(self._options.seed, "shared_pass")
+        shared_pass.check(self._battle_pair.discriminator, self.contest.image_size, seed)
 
     def _kinds_of_steps(self):
         """Whether there are steps with gradient penalties, and steps without."""
@@ -162,46 +174,90 @@ class Trainer:
         return self._battle_pair
 
     def _train_step(self, penalised, images, labels, noise, seed):
-        """One pass of G serves both updates: D learns from its images, then G learns from the updated D.
+        """Updates both networks and returns what is reported of it.
 
         Every device makes this step, with its rows of the batch, up to D's answers. These are gathered: the losses, and
         what is reported, are those of the whole batch on every device.
         """
-        g, d, devices = self.generator, self.discriminator, self._devices
+        devices = self._devices
         flip_seed, spoil_seed, *shown_seeds, penalty_seed = tf.unstack(tf.random.split(seed, 6))
         if self.flips:
             images = augmentation.flip_half(images, self.contest.image_shape, flip_seed)
-        spoiled = devices.rows(self._negatives.of(images, spoil_seed))
-        is_spoiled = devices.rows(tf.range(self._options.batch_size)[:, None] < self._negatives.count)
-        images, noise = devices.rows(images), devices.rows(noise)
-        labels = devices.rows(labels) if d.uses_labels else None
-        with tf.GradientTape(watch_accessed_variables=False) as g_tape:
-            g_tape.watch([v.value for v in g.trainable_variables])
-            made = g(noise, training=True)
-            generated, made_labels = made["output"], made.get("labels")
-
-            with g_tape.stop_recording(), tf.GradientTape(watch_accessed_variables=False) as d_tape:
-                d_tape.watch([v.value for v in d.trainable_variables])
-                shown_real = self._shown(images, shown_seeds[0])
-                shown_fake = self._shown(tf.where(is_spoiled, spoiled, generated), shown_seeds[1])
-                on_real = self._answers(shown_real, labels)
-                on_fake = self._answers(shown_fake, made_labels)
-                d_loss = _scalar(self.loss, self.loss.discriminator_loss(on_real, on_fake))
-                d_loss += self._layer_penalty(d)
-                if penalised:
-                    d_loss += self._gradient_penalty(shown_real, shown_fake, devices.own_seed(penalty_seed))
-            with g_tape.stop_recording():
-                self._update(self._discriminator_optimizer, d_tape, d_loss, d.trainable_variables)
-
-            on_update = self._answers(self._shown(generated, shown_seeds[2]), made_labels)
-            g_loss = _scalar(self.loss, self.loss.generator_loss(on_real, on_update))
-            g_loss += self._layer_penalty(g)
-        self._update(self._generator_optimizer, g_tape, g_loss, g.trainable_variables)
+        batch = _Batch(
+            real=devices.rows(images),
+            labels=devices.rows(labels) if self.discriminator.uses_labels else None,
+            noise=devices.rows(noise),
+            spoiled=devices.rows(self._negatives.of(images, spoil_seed)),
+            is_spoiled=devices.rows(tf.range(self._options.batch_size)[:, None] < self._negatives.count),
+            shown_seeds=shown_seeds,
+            penalty_seed=penalty_seed if penalised else None,
+        )
+        update = self._update_at_once if self._options.shared_pass else self._update_in_turn
+        d_loss, g_loss, on_real, on_fake = update(batch)
         on_generated = {name: answers[self._negatives.count :] for name, answers in on_fake.items()}
         if self._options.adaptive_augmentation_target is not None:
             self._adapt_augmentation(on_real["logits"] - self._middle(on_real, on_generated))
         # Only the penalties differ between devices.
         return {"g_loss": g_loss, "d_loss": devices.sum(devices.part(d_loss))} | self._accuracies(on_real, on_generated)
+
+    def _update_in_turn(self, batch):
+        """One pass of G serves both updates: D learns from its images, then G learns from the updated D."""
+        g, d = self.generator, self.discriminator
+        with tf.GradientTape(watch_accessed_variables=False) as g_tape:
+            g_tape.watch(_values(g))
+            made = g(batch.noise, training=True)
+            generated, made_labels = made["output"], made.get("labels")
+
+            with g_tape.stop_recording(), tf.GradientTape(watch_accessed_variables=False) as d_tape:
+                d_tape.watch(_values(d))
+                shown_real, shown_fake = self._shown_to_d(batch, generated)
+                on_real = self._answers(shown_real, batch.labels)
+                on_fake = self._answers(shown_fake, made_labels)
+                d_loss = losses.scalar(self.loss, self.loss.discriminator_loss(on_real, on_fake))
+                d_loss += self._layer_penalty(d) + self._gradient_penalty(shown_real, shown_fake, batch.penalty_seed)
+            with g_tape.stop_recording():
+                self._learn(d, self._discriminator_optimizer, d_tape, d_loss)
+
+            on_update = self._answers(self._shown(generated, batch.shown_seeds[2]), made_labels)
+            g_loss = losses.scalar(self.loss, self.loss.generator_loss(on_real, on_update))
+            g_loss += self._layer_penalty(g)
+        self._learn(g, self._generator_optimizer, g_tape, g_loss)
+        return d_loss, g_loss, on_real, on_fake
+
+    def _update_at_once(self, batch):
+        """One pass of each network serves both updates: both learn from D as it was, see `shared_pass`."""
+        g, d, devices = self.generator, self.discriminator, self._devices
+        with tf.GradientTape(watch_accessed_variables=False) as g_tape:
+            g_tape.watch(_values(g))
+            made = g(batch.noise, training=True)
+            shown_real, shown_fake = self._shown_to_d(batch, made["output"])
+            g_penalty = self._layer_penalty(g)
+        with tf.GradientTape(watch_accessed_variables=False) as d_tape:
+            shown = tf.concat([shown_real, shown_fake], axis=0)
+            d_tape.watch([*_values(d), shown])
+            labels = None if batch.labels is None else tf.concat([batch.labels, made["labels"]], axis=0)
+            logits = tf.cast(d(shown, training=True, labels=labels)["logits"], tf.float32)
+            d_penalty = self._layer_penalty(d) + self._gradient_penalty(shown_real, shown_fake, batch.penalty_seed)
+        real, fake = (devices.gather(half) for half in tf.split(logits, 2))
+        signals = shared_pass.signals(self.loss, real, fake, self._negatives.count)
+
+        entering = tf.concat([devices.rows(signals.real), devices.rows(signals.generated)], axis=0)
+        *d_gradients, by_shown = d_tape.gradient(
+            [logits, d_penalty], [*_values(d), shown], output_gradients=[entering, devices.part(tf.ones([]))]
+        )
+        by_fake = tf.split(by_shown, 2)[1] * devices.rows(signals.ratio)
+        g_gradients = g_tape.gradient(
+            [shown_fake, g_penalty], _values(g), output_gradients=[by_fake, devices.part(tf.ones([]))]
+        )
+        self._apply(self._discriminator_optimizer, d_gradients, d.trainable_variables)
+        self._apply(self._generator_optimizer, g_gradients, g.trainable_variables)
+        on_real, on_fake = shared_pass.outputs(real), shared_pass.outputs(fake)
+        return signals.d_loss + d_penalty, signals.g_loss + g_penalty, on_real, on_fake
+
+    def _shown_to_d(self, batch, generated):
+        """Returns (real images, images to be taken for generated) as D sees them when it learns."""
+        fake = tf.where(batch.is_spoiled, batch.spoiled, generated)
+        return self._shown(batch.real, batch.shown_seeds[0]), self._shown(fake, batch.shown_seeds[1])
 
     def _shown(self, images, seed):
         """Returns the images as D sees them, changed by the draws that are theirs in the whole batch."""
@@ -214,23 +270,35 @@ class Trainer:
         return {name: self._devices.gather(output) for name, output in outputs.items()}
 
     def _layer_penalty(self, model):
-        return self._options.regularization_penalty * sum(model.losses) if model.losses else 0.0
+        return self._options.regularization_penalty * _sum(model.losses)
 
     def _gradient_penalty(self, real, generated, seed):
-        """The penalties' sum; where they come in every k-th step alone, k times as strong (Karras et al. 2020, B)."""
+        """The penalties' sum; where they come in every k-th step alone, k times as strong (Karras et al. 2020, B).
+
+        Without a seed, this is none of those steps.
+        """
+        if seed is None:
+            return tf.zeros([])
 
         def critic(images):
             return self.discriminator(images, training=True)["logits"]
 
-        penalties = [_scalar(p, p.calculate_penalty(critic, real, generated, seed)) for p in self._penalties]
+        def uniform(size):  # for the whole batch, as on one device
+            return self._devices.rows(tf.random.stateless_uniform([self._options.batch_size, size], seed))
+
+        penalties = [losses.scalar(p, p.calculate_penalty(critic, real, generated, uniform)) for p in self._penalties]
         return self._options.gradient_penalty_weight * self._options.gradient_penalty_interval * sum(penalties)
 
-    def _update(self, optimizer, tape, loss, variables):
-        if not variables:  # a network without weights has nothing to learn
-            return
+    def _learn(self, network, optimizer, tape, loss):
         # Float16 gradients come scaled up, and the optimizer scales them back; 1 everywhere else.
         scale = tf.convert_to_tensor(optimizer.scale_loss(tf.ones([])))
-        gradients = tape.gradient(loss, [v.value for v in variables], output_gradients=self._devices.part(scale))
+        gradients = tape.gradient(loss, _values(network), output_gradients=self._devices.part(scale))
+        self._apply(optimizer, gradients, network.trainable_variables, scale)
+
+    def _apply(self, optimizer, gradients, variables, scale=1.0):
+        """Updates variables; every device hands in its part of the gradients, which come scaled."""
+        if not variables:  # a network without weights has nothing to learn
+            return
         # The optimizer sums over the devices what each of them hands in. Where somebody has to see the sum before that
         # (the optimizer itself for float16's overflows), each hands in a part of the sum.
         clip_norm = self._options.clip_gradient_norm
@@ -321,12 +389,31 @@ class Trainer:
         return sorted({node.op for node in nodes if node.op.startswith(stateful)})
 
 
-def _scalar(source, value):
-    """Returns what a loss or a penalty has returned; refuses what is no scalar."""
-    name = type(source).__name__
-    if value is None:
-        raise InputError(f"{name} returned None: is there a return?")
-    value = tf.convert_to_tensor(value)
-    if value.shape.rank != 0:
-        raise InputError(f"{name} returned a loss of shape {value.shape}, not a scalar: take its mean over the batch")
-    return value
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """What a device makes a step of: its rows of everything, [N, ...], and the draws of the whole batch.
+
+    Attributes:
+      real: images.
+      labels: of them; None for networks without.
+      noise: for G.
+      spoiled: images, of which D is shown those with `is_spoiled` [N, 1] in place of G's.
+      shown_seeds: for the augmentation of the real images, of the generated ones, and of those that G learns from.
+      penalty_seed: None in a step without gradient penalties.
+    """
+
+    real: tf.Tensor
+    labels: tf.Tensor | None
+    noise: tf.Tensor
+    spoiled: tf.Tensor
+    is_spoiled: tf.Tensor
+    shown_seeds: list
+    penalty_seed: tf.Tensor | None
+
+
+def _sum(losses_of_layers):
+    return tf.add_n([tf.zeros([])] + [tf.cast(loss, tf.float32) for loss in losses_of_layers])
+
+
+def _values(network):
+    return [variable.value for variable in network.trainable_variables]

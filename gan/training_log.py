@@ -127,12 +127,16 @@ class TrainingLog:
     def _scalars(self, step, values):
         self._watchers.tell(lambda tracker: tracker.scalars(step, values))
 
-    def picture(self, step, images):
-        """Writes the next numbered picture, a grid of four columns."""
-        grid = pictures.grid(images, self._image_shape, _COLUMNS)
-        pictures.save_png(self._picture_file(self.pictures_written), grid)
+    def draw(self, images):
+        """Writes the next numbered picture, a grid of four columns, and returns it; in any one thread."""
+        picture = pictures.grid(images, self._image_shape, _COLUMNS)
+        pictures.save_png(self._picture_file(self.pictures_written), picture)
         self.pictures_written += 1
-        self._watchers.tell(lambda tracker: tracker.picture(step, "generated", grid))
+        return picture
+
+    def show(self, step, picture):
+        """Shows the trackers a picture of generated images."""
+        self._watchers.tell(lambda tracker: tracker.picture(step, "generated", picture))
 
     def histograms(self, step, variables):
         """Shows the trackers the distribution of every variable, {name: variable}."""

@@ -1,27 +1,15 @@
 """A session of a run: the steps of training, and what is shown, saved and exported along the way."""
 
-import dataclasses
 import math
 import signal
 import time
 
 import numpy as np
 
-from gan import (
-    calibration,
-    export_model,
-    random_noise_generator,
-    readers,
-    sample_quality,
-    seeds,
-    stop_signals,
-    storage,
-    training_log,
-)
+from gan import calibration, keeper, random_noise_generator, readers, seeds, stop_signals, storage, training_log
 from gan.errors import Interrupted, RunError
 
 _LEAST_PER_HELD_OUT = 10  # training images for each that is held out
-_NAN_ADVICE = "a lower --base_learning_rate or another loss may help"
 
 
 class Steps:
@@ -83,7 +71,7 @@ class Steps:
         metrics = self._networks.step(step, self._batches[step], noise, learning_rate, self._batches.classes(step))
         for name in ("g_loss", "d_loss"):
             if not math.isfinite(metrics[name]):
-                raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}; {_NAN_ADVICE}")
+                raise RunError(f"step {step + 1}: {name} is {metrics[name]}; {self._kept()}; {keeper.NAN_ADVICE}")
         self.done += 1
         return metrics, learning_rate
 
@@ -118,14 +106,7 @@ class Session:
         self._data = data
         self._networks = networks
         self._devices = devices
-        self._exporter = exporter
-        self._variables = networks.variables()
         self._steps = Steps(options, data, networks, devices, first_step, self._kept)
-        self._calibration = None
-        self._calibrated_step = None
-        self._quality = sample_quality.SampleQuality(data, options, folder.path / "quality.json", first_step)
-        self._first_step = self._saved_step = first_step
-        self._exported_step = None
         self._log = training_log.TrainingLog(
             folder.path,
             storage.path(options.image_dir) if options.image_dir else folder.path / "images",
@@ -137,12 +118,15 @@ class Session:
             trackers,
             folder.options(),
         )
+        self._keeper = keeper.Keeper(
+            options, folder, data, networks, exporter, self._log, self._steps.held_out, first_step
+        )
 
     def go(self):
-        with self._log:
+        with self._log, self._keeper:
             self._greet()
             if self._step == 0:
-                self._look()
+                self._keeper.look(0)
             with self._steps.heeding_signals():
                 self._loop()
                 self._devices.exchange("the end")  # what the chief has written, the others have waited for
@@ -155,101 +139,36 @@ class Session:
     def _step(self):
         return self._steps.done
 
+    def _kept(self):
+        return self._keeper.kept()
+
     def _loop(self):
         save_time = time.monotonic()
         for metrics, learning_rate in self._steps:
             self._log.step(self._step, metrics, learning_rate)
+            self._keeper.tell()
             if self._is_time_to_look():
-                self._look()
-            if time.monotonic() - save_time >= self._options.save_secs:
-                self._save()
+                self._keeper.look(self._step)
+            exports = self._step % self._options.export_model_steps == 0
+            if exports or time.monotonic() - save_time >= self._options.save_secs:
+                self._keeper.save(self._step)  # what can be handed over can also be gone on from
                 save_time = time.monotonic()
-            if self._step % self._options.export_model_steps == 0:
-                self._save()  # what can be handed over can also be gone on from
-                self._export()
-        self._save()
+            if exports:
+                self._keeper.export(self._step)
+        self._keeper.save(self._step)
         if not self._is_time_to_look():  # a last one, after the save, so that a longer run draws over it
-            self._look()
-        self._export()
+            self._keeper.look(self._step)
+        self._keeper.export(self._step)
+        self._keeper.finish()
         self._film = self._log.film() if self._options.export_generated_images else None
         if self._film:
             self._log.artifact(self._step, "film", self._film)
-
-    def _kept(self):
-        return f"the save of step {self._saved_step} is kept" if self._saved_step else "nothing was saved yet"
 
     def _is_time_to_look(self):
         if self._options.export_image_steps:
             return self._step % self._options.export_image_steps == 0
         batch, count = self._options.batch_size, self._steps.images_per_epoch
         return self._step * batch // count > (self._step - 1) * batch // count
-
-    def _look(self):
-        """Looks how varied the generated images are, and draws some of them."""
-        pair = self._networks.current_pair()
-        self._log.quality(self._quality.look(self._step, pair.generate_8bit))
-        if self._options.export_generated_images:
-            rng = seeds.generator(self._options.seed, "pictures")
-            noise = random_noise_generator.generate_noise(16, self._options.latent_size, rng)
-            self._log.picture(self._step, np.asarray(pair.generate(noise)))
-        if self._options.histograms:
-            self._log.histograms(self._step, self._variables)
-
-    def _save(self):
-        if self._step == self._saved_step:
-            return
-        for name, array in self._arrays().items():
-            if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
-                raise RunError(
-                    f"step {self._step}: {name} holds values that are not finite numbers; {self._kept()}; {_NAN_ADVICE}"
-                )
-        self._calibrate()
-        arrays = self._arrays() | {"pictures_written": np.asarray(self._log.pictures_written)}
-        self._folder.save(self._step, arrays, self._options.keep_saves)
-        self._quality.write()
-        self._saved_step = self._step
-        self._log.flush()
-
-    def _arrays(self):
-        return {name: variable.numpy() for name, variable in self._variables.items()}
-
-    def _export(self):
-        """Exports this step, unless that was done; an export found in the folder may be of other weights."""
-        untouched = self._step == self._first_step and export_model.is_complete(self._folder.path, self._step)
-        if self._step and self._step != self._exported_step and not untouched:
-            pair = self._networks.current_pair()
-            self._calibrate()
-            self._exporter.write(self._folder.path, self._step, {"calibration": self._calibration})
-            self._log.artifact(self._step, "submission", self._folder.path / "export" / f"step_{self._step}")
-            self._log.quality(self._quality.look(self._step, pair.generate_8bit, closely=True))
-            self._quality.write()
-            if self._calibration:
-                self._log.say(
-                    f"p was fitted on {self._steps.num_held_out} held-out images and as many generated ones: "
-                    f"D is right on {self._calibration['accuracy_after']:.1%} of them, "
-                    f"{self._calibration['accuracy_before']:.1%} without"
-                )
-        self._exported_step = self._step
-        if self._step and self._options.model_dir:
-            self._copy_export(storage.path(self._options.model_dir))
-
-    def _copy_export(self, target):
-        """Brings this step's export to `target`, unless it is there; a session before may have been killed first."""
-        export = self._folder.path / "export" / f"step_{self._step}"
-        marks = [place / "submission.json" for place in (export, target)]
-        if not marks[1].exists() or marks[0].read_bytes() != marks[1].read_bytes():
-            storage.publish_folder(export, target, last="submission.json")
-
-    def _calibrate(self):
-        """Fits p to this step's networks, once."""
-        held_out = self._steps.num_held_out
-        if not held_out or self._calibrated_step == self._step:
-            return
-        rng = seeds.generator(self._options.seed, "calibration")
-        noise = random_noise_generator.generate_noise(held_out, self._options.latent_size, rng)
-        fitted = self._networks.current_pair().calibrate(self._steps.held_out(), noise)
-        self._calibration = dataclasses.asdict(fitted)
-        self._calibrated_step = self._step
 
     def _greet(self):
         count, options = len(self._data), self._options

@@ -139,6 +139,27 @@ def test_a_second_export_follows_the_weights(tmp_path):
         assert np.array_equal(images, np.full_like(images, 0.5)) == wanted
 
 
+def test_a_later_export_is_what_a_first_one_would_be(tmp_path):
+    """A session that is resumed writes its graphs anew; nobody sees in the files that there was a pause."""
+    folders = [storage.path(str(tmp_path / name)) for name in ("later", "first")]
+    generator, discriminator = model_builder.build_pair("DCGANGenerator", "DCGANDiscriminator", CONTEST, 4, 0)
+    battling = battle_pair.BattlePair(generator, discriminator, calibrated=True)
+    later = export_model.Exporter(battling, CONTEST, {})
+    later.write(folders[0], 1)
+    for variable in [*generator.variables, *discriminator.variables, *battling.calibration]:
+        variable.assign(variable * 0.5)
+    later.write(folders[0], 2)
+    export_model.Exporter(battling, CONTEST, {}).write(folders[1], 2)
+    below = [
+        {str(file.relative_to(folder)): file.read_bytes() for file in storage.files_below(folder)} for folder in folders
+    ]
+    of_step_1 = ("model.ckpt-1.", "export/step_1/")
+    below[0] = {name: content for name, content in below[0].items() if not name.startswith(of_step_1)}
+    assert below[0].keys() == below[1].keys()
+    for name in below[0].keys() - {"export/step_2/saved_model.pb", "export/step_2/submission.json"}:  # numbered names
+        assert below[0][name] == below[1][name], name
+
+
 def test_weights_that_are_no_numbers_are_not_exported(tmp_path):
     generator, discriminator = model_builder.build_pair("SampleGenerator", "SampleDiscriminator", CONTEST, 4, 0)
     generator.variables[0].assign(generator.variables[0] * np.nan)

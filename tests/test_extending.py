@@ -165,7 +165,10 @@ def test_the_penalty_counts_slopes_over_one(my_zoo, slope, wanted):
     real, generated = tf.random.stateless_uniform([2, 4, 3], [1, 2])
     with tf.GradientTape() as tape:
         penalty = my_zoo.LipschitzPenalty().calculate_penalty(
-            lambda images: slope * images @ direction, real, generated, tf.constant([3, 4])
+            lambda images: slope * images @ direction,
+            real,
+            generated,
+            lambda size: tf.random.stateless_uniform([4, size], [3, 4]),
         )
     assert float(penalty) == pytest.approx(wanted, abs=1e-5)
     assert np.all(np.isfinite(tape.gradient(penalty, direction, unconnected_gradients="zero")))

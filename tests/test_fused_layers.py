@@ -81,3 +81,58 @@ def test_a_transposed_convolution_of_even_size_is_that_of_keras():
     ours.build(x.shape)
     ours.set_weights(theirs.get_weights())
     assert_same([ours(x)], [expected])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(14, 10), (13, 9)], ids=str)
+def test_convolutions_of_few_channels_are_those_of_keras(size, channels):
+    rng = np.random.default_rng(0)
+    x, kernel, bias = (
+        rng.normal(0, 0.3, s).astype(np.float32) for s in ((2, *size, channels), (4, 4, channels, 8), (8,))
+    )
+    settings = {"filters": 8, "kernel_size": 4, "strides": 2, "padding": "same", "activation": "tanh"}
+    ours, theirs = fused_layers.Conv2D(**settings), layers.Conv2D(**settings)
+    assert_same(run(ours, x, [kernel, bias]), run(theirs, x, [kernel, bias]))
+    assert_same([ours(x, training=False)], [theirs(x)])
+
+
+@pytest.mark.parametrize("settings", [{"kernel_size": 5, "strides": 2}, {"kernel_size": 4, "strides": 1}])
+def test_other_convolutions_are_those_of_keras(settings):
+    rng = np.random.default_rng(0)
+    size = settings["kernel_size"]
+    x, kernel, bias = (rng.normal(0, 0.3, s).astype(np.float32) for s in ((2, 9, 8, 1), (size, size, 1, 4), (4,)))
+    ours, theirs = (kind(4, padding="same", **settings) for kind in (fused_layers.Conv2D, layers.Conv2D))
+    assert_same(run(ours, x, [kernel, bias]), run(theirs, x, [kernel, bias]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_of_few_channels_is_in_training_what_it_is_in_inference(channels):
+    rng = np.random.default_rng(0)
+    x, kernel, bias = (
+        rng.normal(0, 0.3, s).astype(np.float32) for s in ((2, 7, 5, 6), (4, 4, channels, 6), (channels,))
+    )
+    ours = fused_layers.Conv2DTranspose(channels, 4, (14, 10))
+    theirs = layers.Conv2DTranspose(channels, 4, 2, "same")
+    assert_same(run(ours, x, [kernel, bias]), run(theirs, x, [kernel, bias]))
+    odd = fused_layers.Conv2DTranspose(channels, 4, (13, 9))
+    odd.build(x.shape)
+    odd.set_weights([kernel, bias])
+    assert_same([odd(x, training=True)], [odd(x, training=False)])
+
+
+def test_a_leaky_relu_is_that_of_keras():
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    x[0, 0] = 0.0
+    assert_same(run(fused_layers.LeakyReLU(0.2), x, []), run(layers.LeakyReLU(0.2), x, []))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_thin_layers_work_in_half_precision(policy):
+    x = np.random.default_rng(0).uniform(size=(2, 8, 8, 1)).astype(np.float32)
+    stack = [fused_layers.Conv2D(8, 4, 2, "same", dtype=policy), fused_layers.LeakyReLU(0.2, dtype=policy)]
+    stack.append(fused_layers.Conv2DTranspose(1, 4, (8, 8), dtype=policy))
+    in_training, in_inference = x, x
+    for layer in stack:
+        in_training, in_inference = layer(in_training, training=True), layer(in_inference, training=False)
+    assert in_training.dtype == keras.DTypePolicy(policy).compute_dtype
+    np.testing.assert_allclose(tf.cast(in_training, tf.float32), tf.cast(in_inference, tf.float32), atol=0.02)

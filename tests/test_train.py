@@ -509,10 +509,13 @@ def kill_at(monkeypatch, module, name, call):
     monkeypatch.setattr(module, name, function)
 
 
-EVERY_CALL = [pytest.param(n, marks=[] if n in (1, 5, 10) else pytest.mark.exhaustive) for n in range(1, 11)]
+def every_call(count):
+    """The numbers of calls; `make test` takes the first, one between and the last."""
+    sample = (1, 5, count)
+    return [pytest.param(n, marks=[] if n in sample else pytest.mark.exhaustive) for n in range(1, count + 1)]
 
 
-@pytest.mark.parametrize("call", EVERY_CALL)
+@pytest.mark.parametrize("call", every_call(10))
 def test_a_move_aside_that_is_killed_is_finished(call, tmp_path, monkeypatch):
     train.train(options(tmp_path, max_steps=2))
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -527,7 +530,7 @@ def test_a_move_aside_that_is_killed_is_finished(call, tmp_path, monkeypatch):
     assert not (tmp_path / "run" / "model.ckpt-2.meta").exists()
 
 
-@pytest.mark.parametrize("call", EVERY_CALL)
+@pytest.mark.parametrize("call", every_call(9))
 def test_an_export_that_is_killed_leaves_a_whole_submission(call, tmp_path, monkeypatch):
     from gan.arena import snapshot
 
@@ -698,10 +701,11 @@ def test_few_images_are_not_held_out(count, held_out, tmp_path, random_pixels):
     assert (fitted is not None) == (held_out > 0)
 
 
-def test_one_image_is_refused(tmp_path, random_pixels):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_one_image_is_refused(dry_run, tmp_path, random_pixels):
     pattern = record_files.write_images(tmp_path / "one.tfrecords", random_pixels(1, 784))
     with pytest.raises(InputError, match="there is one image alone"):
-        train.train(options(tmp_path, train_data_pattern=pattern, image_height=28, image_width=28))
+        train.train(options(tmp_path, train_data_pattern=pattern, image_height=28, image_width=28, dry_run=dry_run))
     assert not (tmp_path / "run" / "run.json").exists()
 
 

@@ -31,7 +31,7 @@ def distance(before, after):
 class RecordingPenalty(losses.BasePenalty):
     """Pulls the logits of real images to 100, so that its strength shows in D's last bias."""
 
-    def calculate_penalty(self, critic, real, generated, seed):
+    def calculate_penalty(self, critic, real, generated, uniform):
         return -keras.ops.mean(critic(real))
 
 
