@@ -18,7 +18,7 @@ help:
 	@echo "make format      format the code"
 	@echo "make readme      write the generated tables of the README anew"
 
-.venv/installed: setup.py pyproject.toml
+.venv/installed: setup.py pyproject.toml gan/__init__.py
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found; install one, or run: make PYTHON=/path/to/python3"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "error: $(PYTHON) has no ensurepip; on Debian or Ubuntu: apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv --clear .venv

@@ -16,14 +16,14 @@ import socket
 import subprocess
 import sys
 
-from gan import flags, storage
+from gan import flags, gs, storage
+from gan.arena import ledger
 from gan.errors import InputError, RunError
 from gan.flags import flag
 
 TEAMS = ("alpha", "beta")
+_SERVER = "STORAGE_EMULATOR_HOST"
 CONTEST, PAGE = "gs://contest/final", "gs://contest-page/final"
-# What is nobody else's business: the seed, and the teams' models.
-_PRIVATE = ("private/", "snapshots/")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def _publish(copy):
     _say(f"the page, without the seed and the models, goes to {PAGE}")
     contest = storage.path(CONTEST)
     names = [str(file.relative_to(contest)) for file in storage.files_below(contest)]
-    public = [name for name in names if not name.startswith(_PRIVATE)]
+    public = [name for name in names if not name.startswith(ledger.PRIVATE)]
     storage.copy_files((contest / name, storage.path(PAGE) / name) for name in public)
     storage.copy_files((storage.path(PAGE) / name, copy / name) for name in public)
     return copy / "index.html"
@@ -91,11 +91,18 @@ def _emulator(*buckets):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    before = os.environ.get(_SERVER)
     with create_server("127.0.0.1", port, in_memory=True) as server:
         for name in buckets:
             create_bucket(name, server._storage)
-        os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{port}"
-        yield
+        os.environ[_SERVER] = f"http://127.0.0.1:{port}"
+        gs.forget_client()
+        try:
+            yield
+        finally:
+            os.environ.pop(_SERVER)
+            os.environ.update({_SERVER: before} if before else {})
+            gs.forget_client()
 
 
 def _run(command, **given):

@@ -8,8 +8,9 @@ import dataclasses
 import os
 import pickle
 import re
+import secrets
 import shlex
-import sys
+import time
 
 from etils import epy
 
@@ -20,6 +21,9 @@ from gan.flags import flag
 with epy.lazy_imports():
     import apache_beam as beam
     from apache_beam.options import pipeline_options
+
+
+_LONGEST_SECONDS = 14 * 86400  # that a pipeline is expected to run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ class BeamRunner:
     """A pipeline of Apache Beam, which needs the package `apache-beam`.
 
     SIGINT and SIGTERM end the process at once while a pipeline runs: it may be at work in this very thread, and an
-    exception would be taken for one of the work's.
+    exception would be taken for one of the work's. What a service runs goes on there, and so its tasks stay.
 
     Args:
       options: Beam's own flags, in one text; none: on this machine.
@@ -53,11 +57,11 @@ class BeamRunner:
 
     def __init__(self, options, work):
         self._options = options
-        self._folder = work / "tasks"
+        self._work = work
 
     def __enter__(self):
         with flags.quiet_stderr():  # the first import of Beam tells what else could be installed
-            self._pipeline()
+            self._runner = type(self._pipeline().runner)
         return self
 
     def __exit__(self, *_):
@@ -78,15 +82,37 @@ class BeamRunner:
         Raises:
           RunError: a task failed; Beam has logged where.
         """
-        self._folder.rmtree(missing_ok=True)  # left by a kill
-        files = [self._spill(number, task) for number, task in enumerate(tasks)]
+        self._forget_old_tasks()
+        folder = self._work / f"tasks_{int(time.time())}_{secrets.token_hex(4)}"
         try:
-            with stop_signals.handled_by(_end_the_process), self._pipeline() as pipeline:
+            files = [_spill(folder / f"{number:06}.pickle", task) for number, task in enumerate(tasks)]
+            self._put_through(transform, files)
+        finally:
+            folder.rmtree(missing_ok=True)
+
+    def _put_through(self, transform, files):
+        try:
+            with stop_signals.handled_by(self._end_the_process), self._pipeline() as pipeline:
                 _ = pipeline | beam.Create(files) | beam.Reshuffle() | beam.Map(_load) | transform
         except (RuntimeError, InputError, RunError) as error:
             raise RunError(f"Apache Beam: {_cause(error)}; the same command goes on where it was") from error
-        finally:
-            self._folder.rmtree(missing_ok=True)
+
+    def _forget_old_tasks(self):
+        """Removes what kills have left, but not what a pipeline may still be at work on somewhere."""
+        for entry in self._work.iterdir() if self._work.exists() else ():
+            begun = re.fullmatch(r"tasks_(\d+)_[0-9a-f]+", entry.name)
+            if begun and int(begun[1]) < time.time() - _LONGEST_SECONDS:
+                entry.rmtree()
+
+    def _end_the_process(self, number, _):
+        line = stop_signals.STOPPED
+        if not self._runner.__module__.startswith("apache_beam.runners.direct"):
+            line = (
+                f"stopped here; what {self._runner.__name__} runs elsewhere goes on: cancel it there, or wait for its "
+                "end, before you give the same command"
+            )
+        os.write(2, f"{line}\n".encode())  # print may be at work in this very thread
+        os._exit(128 + number)
 
     def _pipeline(self):
         try:
@@ -96,10 +122,10 @@ class BeamRunner:
         except ValueError as error:
             raise InputError(f"--beam_options={self._options}: {printable(' '.join(str(error).split()))}") from None
 
-    def _spill(self, number, task):
-        file = self._folder / f"{number:06}.pickle"
-        storage.write_bytes(file, pickle.dumps(task))
-        return str(file)
+
+def _spill(file, task):
+    storage.write_bytes(file, pickle.dumps(task))
+    return str(file)
 
 
 def _load(file):
@@ -115,8 +141,3 @@ def _cause(error):
     """The last line of what may be a whole traceback, without Beam's own remark, and without our own errors' names."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return re.sub(r"^gan\.errors\.\w+: | \[while running .*$", "", printable(lines[-1] if lines else repr(error)))
-
-
-def _end_the_process(number, _):
-    print(stop_signals.STOPPED, file=sys.stderr, flush=True)
-    os._exit(128 + number)

@@ -18,12 +18,11 @@ if not __package__:  # `python gan/build_records.py` works like `python -m gan.b
 
 import dataclasses
 import os
-import signal
 import sys
 
 from gan import beam_runner, flags, stop_signals, storage
 from gan.data import building, decoding, runners, shards, sources, splits
-from gan.errors import InputError, Interrupted, printable
+from gan.errors import InputError, printable
 from gan.flags import flag
 
 _NAMING = ("labels", "group_pattern", "path_column", "label_column", "group_column")
@@ -146,15 +145,8 @@ def _print_summary(made, output):
 
 def main(options):
     """Builds and says what was built; a signal stops it and loses little."""
-    for number in stop_signals.STOPS:
-        signal.signal(number, _stop)
-    _print_summary(build(options), storage.path(options.output))
-
-
-def _stop(number, _):
-    for each in stop_signals.STOPS:
-        signal.signal(each, signal.SIG_DFL)  # the second time at once
-    raise Interrupted(stop_signals.STOPPED, number)
+    with stop_signals.handled_by(stop_signals.interrupt):
+        _print_summary(build(options), storage.path(options.output))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,12 @@ cluster every process runs the same command; one of them, the chief, writes what
 
 import contextlib
 import dataclasses
-import json
-import os
 import signal
-import socket
-import time
 
 import numpy as np
 from etils import epy
 
+from gan import cluster as clusters
 from gan import errors
 from gan.errors import InputError, RunError, first_line
 
@@ -25,39 +22,12 @@ with epy.lazy_imports():
     from keras.src.random import seed_generator
 
 KINDS = ("auto", "none", "mirrored", "multi_worker")
-_JOBS = {"chief": "chief", "master": "chief", "worker": "worker"}  # TF_CONFIG's, the chief first
-_EXAMPLE = '{"cluster": {"chief": ["HOST:PORT"], "worker": ["HOST:PORT"]}, "task": {"type": "chief", "index": 0}}'
-_SECONDS_BETWEEN_LINES = 60
 _TRIAL_CPUS = 2  # on a machine without GPUs, where nothing says how many
 # What a collective operation raises in the other processes when one is gone.
 _GONE = (
     *("AbortedError", "CancelledError", "DeadlineExceededError", "FailedPreconditionError", "InternalError"),
     *("UnavailableError", "UnknownError"),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """The processes that train together, as TF_CONFIG names them.
-
-    Attributes:
-      jobs: {"chief": (address, ...), "worker": (address, ...)}, either or both.
-      job, task: which of them this process is.
-    """
-
-    jobs: dict = dataclasses.field(default_factory=lambda: {"worker": ("this process",)})
-    job: str = "worker"
-    task: int = 0
-
-    @property
-    def addresses(self):
-        """Of all processes; the first is the chief's."""
-        return [address for job in sorted(self.jobs) for address in self.jobs[job]]
-
-    @property
-    def index(self):
-        """The place of this process among `addresses`."""
-        return self.task + (len(self.jobs.get("chief", ())) if self.job == "worker" else 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +38,13 @@ class Plan:
       kind: "none", "mirrored" or "multi_worker".
       device_type: "GPU" or "CPU".
       num_devices: of each process.
-      cluster: the `Cluster`.
+      cluster: the `cluster.Cluster`.
     """
 
     kind: str = "none"
     device_type: str = "CPU"
     num_devices: int = 1
-    cluster: Cluster = dataclasses.field(default_factory=Cluster)
+    cluster: clusters.Cluster = dataclasses.field(default_factory=clusters.Cluster)
 
     @property
     def replicas(self):
@@ -97,7 +67,7 @@ def plan(options):
       InputError: there are not so many devices, TF_CONFIG cannot be used, or the batch cannot be divided.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
-    cluster = _cluster(options.distribution)
+    cluster = clusters.of_environment(options.distribution)
     if len(cluster.addresses) > 1:
         found = Plan("multi_worker", *_devices(options, gpus), cluster)
     elif options.distribution == "mirrored" and not gpus:
@@ -130,40 +100,6 @@ def _refuse_odd_batch(batch_size, replicas):
         below, above = batch_size // replicas * replicas, -(-batch_size // replicas) * replicas
         right = f"{below} or {above}" if below else str(above)
         raise InputError(f"--batch_size={batch_size} cannot be divided among {replicas} devices; {right} can")
-
-
-def _cluster(kind):
-    """Returns the `Cluster` of TF_CONFIG, of this process alone where the flag or the lack of one says so."""
-    text = os.environ.get("TF_CONFIG", "")
-    if kind == "multi_worker" and not text:
-        raise InputError(
-            "--distribution=multi_worker needs the environment variable TF_CONFIG, which names all processes and this "
-            f"one: {_EXAMPLE}"
-        )
-    if kind in ("none", "mirrored") or not text:
-        return Cluster()
-    try:
-        config = json.loads(text)
-        jobs = {_job(name): tuple(addresses) for name, addresses in config.get("cluster", {}).items()}
-        if not jobs:
-            return Cluster()
-        cluster = Cluster(jobs, _job(config["task"]["type"]), int(config["task"]["index"]))
-        for address in cluster.addresses:
-            _host_and_port(address)
-        if len(jobs.get("chief", ())) > 1:
-            raise ValueError("there is more than one chief")
-        if not 0 <= cluster.task < len(jobs.get(cluster.job, ())):
-            raise ValueError(f"the cluster has no {cluster.job} {cluster.task}, which is to be this process")
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise InputError(f"TF_CONFIG={text[:300]} cannot be used ({reason}); expected {_EXAMPLE}") from None
-    return cluster
-
-
-def _job(name):
-    if name not in _JOBS:
-        raise ValueError(f"a process of the kind {name!r}: here are chief (or master) and worker")
-    return _JOBS[name]
 
 
 def connect(plan):
@@ -208,41 +144,13 @@ def _join(plan):
         num_accelerators={plan.device_type: plan.num_devices},
     )
     try:
-        _await_the_others(cluster, place)
+        clusters.await_the_others(cluster, place)
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         raise RunError(f"{place} cannot join the cluster of TF_CONFIG: {first_line(error)}") from None
     # TensorFlow has taken SIGTERM, to ask others about it; here it keeps its meaning.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     return strategy
-
-
-def _await_the_others(cluster, place):
-    """Waits until all processes are there; TensorFlow would as well, but heeds no signal meanwhile."""
-    missing = [address for address in cluster.addresses if address != cluster.addresses[cluster.index]]
-    _, port = _host_and_port(cluster.addresses[cluster.index])
-    next_line = time.monotonic()
-    with socket.create_server(("", port)):
-        while missing := [address for address in missing if not _is_there(address)]:
-            if time.monotonic() >= next_line:
-                print(f"{place}: waits for {', '.join(missing)}", flush=True)
-                next_line += _SECONDS_BETWEEN_LINES
-            time.sleep(0.2)
-
-
-def _is_there(address):
-    try:
-        with socket.create_connection(_host_and_port(address), timeout=5):
-            return True
-    except OSError:
-        return False
-
-
-def _host_and_port(address):
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ValueError(f"{address!r} is no HOST:PORT")
-    return host.strip("[]"), int(port)
 
 
 class Devices:
@@ -282,6 +190,8 @@ class Devices:
     @contextlib.contextmanager
     def unanimous(self):
         """What one process refuses within, all refuse.
+
+        Of what is no mistake of the user's (a disk or a network that fails) the others learn that the process is gone.
 
         Raises:
           InputError: the own one, or one that quotes that of another process.
@@ -399,11 +309,6 @@ class Devices:
         if self.replicas == 1:
             return tensors
         return _all_but_none(lambda found: [tensor / self.replicas for tensor in found], tensors)
-
-    def own_seed(self, seed):
-        """Returns a seed of this device's own; the first device's is the seed itself."""
-        place = self._place()
-        return tf.random.experimental.stateless_fold_in(seed, place) if place else seed
 
     def _place(self):
         """The number of this device among all."""

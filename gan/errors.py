@@ -37,8 +37,11 @@ class RunError(Exception):
     """The input was fine but the run failed (loss not a number, disk full, ...): exit code 1."""
 
 
-class Interrupted(Exception):
-    """A signal ended the run after it had saved: exit code 128 + the signal's number, as shells have it."""
+class Interrupted(BaseException):
+    """A signal ended the run after it had saved: exit code 128 + the signal's number, as shells have it.
+
+    Like KeyboardInterrupt it is no `Exception`: a handler of what failed must not take it for a failure.
+    """
 
     def __init__(self, message, signal_number):
         super().__init__(message)

@@ -101,13 +101,23 @@ def _step(folder, options):
 
 
 def _refuse_other_contents(output):
-    """What lies in the folder is replaced, so it must be an export."""
-    if not output.exists() or (output / _MANIFEST).exists():
+    """All that lies in the folder is replaced, so an earlier export must have written it."""
+    if not output.exists():
         return
     if not output.is_dir():
         raise InputError(f"--output={output} is a file; name a folder")
-    if found := next(iter(output.iterdir()), None):
-        raise InputError(f"--output={output} holds {found.name!r} but no {_MANIFEST}, so no export: name a new folder")
+    written = {_MANIFEST, *_files_of(output / _MANIFEST)}
+    there = (str(file.relative_to(output)) for file in storage.files_below(output))
+    if foreign := [name for name in there if name not in written]:
+        raise InputError(f"--output={output} holds {foreign[0]!r}, which no export has written: name a new folder")
+
+
+def _files_of(manifest):
+    """Returns the names of the files that a manifest vouches for; none where there is no manifest."""
+    try:
+        return list(storage.read_json(manifest)["sha256"]) if manifest.exists() else []
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{manifest} is damaged ({error}); name a new folder") from None
 
 
 def _write_and_compare(name, pair, contest, folder):

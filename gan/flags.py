@@ -183,6 +183,11 @@ def parse(options_class, argv):
     Raises:
       InputError: an unknown flag, a value of the wrong type or outside its range, or a word that is no flag.
     """
+    return _parse(options_class, argv)[0]
+
+
+def _parse(options_class, argv):
+    """Returns (the options object, the same command line without flag files: words, and flags as --name=value)."""
     own, passed_on = _split(argv) if _rest(options_class) else (argv, ())
     values = absl_flags.FlagValues()
     names = [field.name for field in _flags(options_class)]
@@ -211,15 +216,19 @@ def parse(options_class, argv):
     for field in _flags(options_class):
         if not values[field.name].present and (value := os.environ.get(field.metadata["environment"] or "")):
             given[field.name] = value
-    return options_class(**given)
+    line = [*found[1:], *(values[name].serialize() for name in names if values[name].present)]
+    return options_class(**given), [*line, *(["--", *passed_on] if passed_on else [])]
 
 
-def check_command(module, arguments):
+def command_line(module, arguments):
     """Parses the flags of another command without running it, so that a slip shows before a machine is rented.
 
     Args:
       module: its dotted name; the flags of modules outside this package are not known here and not looked at.
       arguments: the flags, as texts.
+
+    Returns:
+      (the flags as --name=value, in place of a flag file what it says; {name: value} of all flags that are known).
 
     Raises:
       InputError: there is no such module, or one of its flags cannot be used.
@@ -230,15 +239,17 @@ def check_command(module, arguments):
         exists = False
     if not exists:
         raise InputError(f"--module={module}: there is no such module; expected a dotted name like gan.train")
-    if module.startswith("gan."):
-        known = vars(importlib.import_module(module)).values()
-        classes = [c for c in known if isinstance(c, type) and issubclass(c, Options) and c.__module__ == module]
-        if len(classes) != 1:
-            raise InputError(f"--module={module} is no command; expected one like gan.train")
-        try:
-            parse(classes[0], [module, *arguments])
-        except InputError as error:
-            raise InputError(f"{module}: {error}") from None
+    if not module.startswith("gan."):
+        return list(arguments), {}
+    known = vars(importlib.import_module(module)).values()
+    classes = [c for c in known if isinstance(c, type) and issubclass(c, Options) and c.__module__ == module]
+    if len(classes) != 1:
+        raise InputError(f"--module={module} is no command; expected one like gan.train")
+    try:
+        options, line = _parse(classes[0], [module, *arguments])
+    except InputError as error:
+        raise InputError(f"{module}: {error}") from None
+    return line, dataclasses.asdict(options)
 
 
 def _split(argv):

@@ -24,6 +24,7 @@ from gan.errors import InputError, RunError, first_line
 from gan.ordered_map import in_threads
 
 with epy.lazy_imports():  # takes a second, and few commands need it
+    import requests
     import urllib3
     from google.api_core import exceptions
     from google.auth import exceptions as auth_exceptions
@@ -93,7 +94,9 @@ def _split(place):
 def _client():
     try:
         return google_storage.Client(project=None)
-    except auth_exceptions.DefaultCredentialsError:
+    except auth_exceptions.DefaultCredentialsError as error:
+        if file := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            raise InputError(f"GOOGLE_APPLICATION_CREDENTIALS={file} cannot be used: {first_line(error)}") from None
         return google_storage.Client.create_anonymous_client()  # public data needs no more
 
 
@@ -127,7 +130,9 @@ def _answering(place):
         auth_exceptions.GoogleAuthError,
         storage_exceptions.InvalidResponse,
         urllib3.exceptions.HTTPError,
-        OSError,  # among them all of requests
+        requests.exceptions.RequestException,
+        ConnectionError,
+        TimeoutError,
     ) as error:
         raise RunError(f"{place}: Google Cloud Storage does not answer ({_reason(error)}); try again") from None
 
@@ -327,7 +332,7 @@ class _Writer(io.BufferedIOBase):
         self._appends = before is not None
         self._held = tempfile.SpooledTemporaryFile(_IN_MEMORY)
         self._held.write(before or b"")
-        self._unsent = True
+        self._unsent, self._dropped = True, False
 
     def writable(self):
         return True
@@ -344,9 +349,9 @@ class _Writer(io.BufferedIOBase):
             self._send()
 
     def _send(self):
-        if self._unsent:
-            self._unsent = False
+        if self._unsent and not self._dropped:
             send(self._held, self._place)
+            self._unsent = False
 
     def close(self):
         if self.closed:
@@ -357,9 +362,22 @@ class _Writer(io.BufferedIOBase):
             super().close()
             self._held.close()
 
+    def drop(self):
+        """What was written is not to be sent: it is but a part. What is appended is whole at any time."""
+        self._dropped = not self._appends
+
     def __exit__(self, kind, *_):
         if kind is not None:
-            self._unsent = False
+            self.drop()
+        self.close()
+
+
+class _TextWriter(io.TextIOWrapper):
+    """Text of a `_Writer`."""
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            self.buffer.drop()
         self.close()
 
 
@@ -395,30 +413,40 @@ def send(stream, target, *, replaces=None):
     if not name:
         raise InputError(f"{target} is a whole bucket; name a file in it")
     size = stream.seek(0, io.SEEK_END)
-    with _answering(target) as client:
-        blob = client.bucket(bucket).blob(name)
-        blob.cache_control = "no-cache"  # a page of a contest that goes on changes; an hour is what others keep it
-        kind = mimetypes.guess_type(name)[0]
-        blob.upload_from_file(
-            stream,
-            rewind=True,
-            size=size,
-            content_type=kind,
-            checksum="crc32c",
-            if_generation_match=replaces,
-            **_settings(),
-        )
+    try:
+        with _answering(target) as client:
+            blob = client.bucket(bucket).blob(name)
+            blob.cache_control = "no-cache"  # a page of a contest that goes on changes; an hour is what others keep it
+            kind = mimetypes.guess_type(name)[0]
+            blob.upload_from_file(
+                stream,
+                rewind=True,
+                size=size,
+                content_type=kind,
+                checksum="crc32c",
+                if_generation_match=replaces,
+                **_settings(),
+            )
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        stream.seek(0)
+        there = find(target)  # a second try does not find what it is to replace where the answer to the first was lost
+        if there is None or (there.size, there.crc32c) != (size, crc32c(stream)):
+            raise
+        return there
     return _entry(blob, name.rpartition("/")[2])
 
 
 def delete(files):
-    """Deletes objects; those that are gone already do not matter."""
+    """Deletes objects; those that are gone already do not matter, as they are after a try whose answer was lost."""
     in_threads(_delete, files)
 
 
 def _delete(file):
-    with contextlib.suppress(FileNotFoundError):
-        backend.remove(file)
+    bucket, name = _split(file)
+    with contextlib.suppress(FileNotFoundError), _answering(file) as client:
+        client.bucket(bucket).delete_blob(name, **_settings())
 
 
 class Backend:
@@ -430,7 +458,9 @@ class Backend:
             stream = io.BufferedReader(_Reader(path), _BUFFER)
         else:
             stream = _Writer(path, self._content(path) if kind == "a" else None)
-        return stream if "b" in mode else io.TextIOWrapper(stream, encoding="utf-8")
+        if "b" in mode:
+            return stream
+        return io.TextIOWrapper(stream, "utf-8") if kind == "r" else _TextWriter(stream, "utf-8")
 
     def _content(self, path):
         if find(path) is None:
@@ -464,9 +494,9 @@ class Backend:
         delete(f"{os.fspath(path)}/{name}" for name in names_below(path))
 
     def remove(self, path):
-        bucket, name = _split(path)
-        with _answering(path) as client:
-            client.bucket(bucket).delete_blob(name, **_settings())
+        if find(path) is None:
+            raise _missing(path)
+        _delete(path)
 
     def rename(self, path, dst):
         (bucket, name), (other_bucket, other_name) = _split(path), _split(dst)
@@ -475,7 +505,7 @@ class Backend:
             token = None
             while (token := target.rewrite(source, token=token, **_settings())[0]) is not None:
                 pass
-            source.delete(**_settings())
+        _delete(path)
 
     replace = rename
 

@@ -80,6 +80,7 @@ def _create(name, flag, contest, feature_size, seed, num_classes):
         model = model_class()
         model.num_classes = num_classes
         model.create_model(image_shape=contest.image_shape, latent_size=contest.latent_size, feature_size=feature_size)
+    model.built = True  # by its first call, which comes next; Keras would trace the whole model before that
     return model
 
 

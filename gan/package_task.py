@@ -25,8 +25,6 @@ import re
 import shlex
 import sys
 
-from absl import flags as absl_flags
-
 from gan import flags, storage
 from gan.cloud import package, task
 from gan.errors import InputError
@@ -79,11 +77,9 @@ def package_task(options):
     if not options.output:
         raise InputError("--output is missing: it says where the zip goes, for instance task.zip")
     ((kind, name),) = options.entries().items()
-    arguments, data = _complete_arguments(options, kind, name)
+    arguments, data, values = _complete_arguments(options, kind, name)
     if options.pack_data and not data:
         raise InputError("--pack_data needs --data: which files?")
-    if kind == "module":
-        flags.check_command(name, arguments)
     target = storage.path(options.output)
     sizes = task.build(
         target,
@@ -92,7 +88,7 @@ def package_task(options):
         arguments=arguments,
         data=data,
         pack_data=bool(options.pack_data),
-        own_modules=package.own_modules(options.own_modules, name if kind == "module" else "", arguments),
+        own_modules=package.own_modules(options.own_modules, name if kind == "module" else "", [*arguments, *values]),
         requirements=_requirements_file(options.requirements),
         extras=[extra.strip() for extra in options.extras.split(",") if extra.strip()],
     )
@@ -109,7 +105,8 @@ def _ask(options):
         options = dataclasses.replace(options, **answers)
     if not options.output:
         answers["output"] = _answer("Where does the zip go?", "task.zip")
-    data = _split_off_data(options.arguments)[1] if options.module == "gan.train" else ""
+    is_training = options.module == "gan.train"
+    data = flags.command_line("gan.train", options.arguments)[1]["train_data_pattern"] if is_training else ""
     if options.data is None and not data:
         answers["data"] = _answer("Data, as file patterns, local or gs://?", "")
     data = data or answers.get("data", options.data)
@@ -138,30 +135,24 @@ def _kind_of(name):
 
 
 def _complete_arguments(options, kind, name):
-    """Returns (the entry's arguments, the data)."""
+    """Returns (the entry's arguments, the data, the values of the entry's flags as texts)."""
     data = options.data or ""
     if kind == "notebook" and (wrong := [text for text in options.arguments if not re.match(r"[A-Za-z_]\w*=", text)]):
         raise InputError(f"{wrong[0]}: a notebook takes NAME=VALUE after --, which goes into its environment")
-    if (kind, name) != ("module", "gan.train"):
-        return options.arguments, data
-    arguments, pattern = _split_off_data(options.arguments)
+    if kind != "module":
+        return options.arguments, data, []
+    arguments, values = flags.command_line(name, options.arguments)
+    texts = [str(value) for value in values.values()]
+    if name != "gan.train":
+        return arguments, data, texts
+    pattern = values["train_data_pattern"]
     if pattern and data:
         raise InputError(f"--data={data} and --train_data_pattern={pattern} mean the same; give one of them")
     data = data or pattern
     own = ["--train_dir={results}", "--export_image_steps=0"]  # what is given stands behind them, and so wins
-    return [*own, *(["--train_data_pattern={data}"] if data else []), *arguments], data
-
-
-def _split_off_data(arguments):
-    """Returns gan.train's flags, those of flag files too, which no worker has, and its --train_data_pattern apart."""
-    values = absl_flags.FlagValues()
-    absl_flags.DEFINE_string("train_data_pattern", "", "", flag_values=values)
-    values.set_gnu_getopt(True)
-    try:
-        others = values(["gan.train", *arguments], known_only=True)[1:]
-    except (absl_flags.Error, OSError) as error:
-        raise InputError(str(error)) from None
-    return others, values["train_data_pattern"].value
+    own += ["--train_data_pattern={data}"] if data else []
+    others = [argument for argument in arguments if not argument.startswith("--train_data_pattern=")]
+    return [*own, *others], data, texts
 
 
 def _requirements_file(name):

@@ -91,8 +91,8 @@ class Receipt:
         named = {**self.model, **self.source}
         for name in sorted(named.keys() | hashes.keys()):
             file = named.get(name)
-            found = hashes.get(name), generations.get(name, file and file.generation)
-            if not file or found != (file.sha256, file.generation):
+            is_the_same = file is not None and hashes.get(name) == file.sha256
+            if not is_the_same or (name in generations and generations[name] != file.generation):
                 raise SubmissionError(
                     f"{name} is not what {NAME} names: something was written there after the upload, or beside it; "
                     "run gan.submit_model again"

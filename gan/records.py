@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import os
 import tempfile
+import threading
 
 import numpy as np
 import tqdm
@@ -38,6 +39,7 @@ class PixelStore:
         self._count = 0
         self._chunks = []
         self._file = None
+        self._joining = threading.Lock()  # threads share the images
 
     def __len__(self):
         return self._count
@@ -58,8 +60,9 @@ class PixelStore:
     def take(self, indices):
         """Returns uint8 [len(indices), image_size], the images at those places."""
         if self._file is None:
-            if len(self._chunks) > 1:
-                self._join()
+            with self._joining:
+                if len(self._chunks) > 1:
+                    self._join()
             return self._chunks[0][indices]
         self._file.flush()
         pixels = np.empty((len(indices), self._image_size), np.uint8)

@@ -4,8 +4,17 @@ import contextlib
 import signal
 import threading
 
+from gan.errors import Interrupted
+
 STOPS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = "stopped; the same command goes on where it was"
+
+
+def interrupt(number, _):
+    """A handler that ends what runs by `Interrupted`, and the second time the process at once."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_DFL)
+    raise Interrupted(STOPPED, number)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ is one of the schemes, so that tests can prove that nothing assumes a local disk
 import contextlib
 import errno
 import hashlib
+import io
 import json
 
 import filelock
@@ -113,11 +114,42 @@ def write_text(target, text):
 
 def write_json(target, value):
     """Writes plain data as indented JSON; numbers that JSON cannot hold (NaN) are an error."""
-    write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_bytes(target, _json(value))
+
+
+def _json(value):
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def read_json(source):
     return json.loads(source.read_text())
+
+
+def update_json(target, change, default):
+    """Changes plain data in a file; of several who do so at once none loses what another did.
+
+    Args:
+      target: the file.
+      change: returns the new data; it is called with what is there, or with `default`, and on gs:// maybe again.
+    """
+    if not gs.is_gs(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            filelock.FileLock(str(target.parent / f".{target.name}.lock"))
+            if is_local(target)
+            else contextlib.nullcontext()
+        ):
+            write_json(target, change(read_json(target) if target.exists() else default))
+        return
+    while True:
+        try:
+            before = gs.find(target)
+            changed = change(read_json(target) if before else default)
+            gs.send(io.BytesIO(_json(changed)), target, replaces=before.generation if before else 0)
+            return
+        except OSError as error:
+            if error.errno != errno.ESTALE:  # somebody else was faster
+                raise
 
 
 def copy_file(source, target):

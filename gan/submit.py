@@ -6,7 +6,8 @@
 
 The job runs the code of this checkout: it is built into a package and uploaded, and the image of the job
 (docker/train.Dockerfile) brings the libraries. What the job writes lies below gs://my-team/NAME: the run in
-checkpoints/, the newest export in model/, TensorBoard's curves in logs/. The same --display_name goes on with its run.
+checkpoints/, the newest export in model/, TensorBoard's curves in logs/. The same --display_name goes on with its run,
+also with newer code.
 """
 
 if not __package__:  # `python gan/submit.py` works like `python -m gan.submit`
@@ -24,13 +25,13 @@ import time
 
 import tqdm
 
-from gan import flags, stop_signals, storage
-from gan.cloud import job_service, job_spec, package, secrets
+from gan import flags, gs, stop_signals, storage
+from gan.cloud import job_service, job_spec, keys, package, transfer
 from gan.errors import InputError, Interrupted
 from gan.flags import flag
 
+_MOUNTED = "/gcs/"  # where the service shows a job all buckets as folders
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/.*)?")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,9 @@ class SubmitOptions(flags.Options):
         super().__post_init__()
         if not self.bucket:
             raise InputError("--bucket is missing: it says where package and results go, for instance gs://my-team")
-        if not _BUCKET.fullmatch(self.bucket):
+        if not gs.is_gs(self.bucket):
             raise InputError(f"--bucket={self.bucket}: expected gs://BUCKET or gs://BUCKET/FOLDER")
+        storage.path(self.bucket)
         if not re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", self.region):
             raise InputError(f"--region={self.region}: expected a region like us-central1 or europe-west4")
         if self.display_name and not _NAME.fullmatch(self.display_name):
@@ -97,28 +99,46 @@ def prepare(options):
         says which project pays.
     """
     checkout = package.checkout()
-    flags.check_command(options.module, options.arguments)
+    arguments, values = flags.command_line(options.module, options.arguments)
+    _refuse_what_fails_there(values)
     config = storage.path(options.config)
     if not config.exists() and (checkout / options.config).exists():  # whoever has own modules is in their folder
         config = storage.path(checkout / options.config)
     spec = job_spec.read(config)
-    modules = package.own_modules(options.own_modules, options.module, options.arguments)
+    modules = package.own_modules(options.own_modules, options.module, [*arguments, *map(str, values.values())])
     name = options.display_name or f"{options.module.replace('.', '_')}_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}"
     output = storage.path(options.bucket) / name
-    code = output / "package"
+    # A folder for each state of the code: a job that is running, or begun anew on another machine, keeps its own.
+    code = output / "package" / package.digest(checkout, modules)
     project = options.project or job_service.default_project()
     spec = job_spec.complete(
         spec,
         region=options.region,
         project=project,
-        bucket=options.bucket.removeprefix("gs://").split("/")[0],
+        bucket=gs.bucket_of(options.bucket).removeprefix(gs.PREFIX),
         output=output,
         image=options.image,
         command=["python3", "-m", "gan.cloud.start", str(code), options.module, "--"],
-        arguments=options.arguments,
+        arguments=arguments,
     )
-    secrets.refuse({"the job": job_spec.as_yaml(spec).encode()})
+    keys.refuse({"the job": job_spec.as_yaml(spec).encode()})
     return _Job(project, name, output, code, spec, modules, checkout)
+
+
+def _refuse_what_fails_there(values):
+    """Raises InputError where flags that are right on this machine are wrong on a rented one."""
+    if values.get("start_new_model"):
+        raise InputError(
+            "--start_new_model would begin anew each time that the job is moved to another machine: give another "
+            "--display_name"
+        )
+    for name, value in values.items():
+        parts = [part.strip() for part in value.split(",")] if name.endswith("data_pattern") and value else []
+        if local := [part for part in parts if storage.is_local(part) and not part.startswith(_MOUNTED)]:
+            raise InputError(
+                f"--{name}={local[0]}: a rented machine does not see files of this one: copy them to a bucket, and "
+                "name them by gs://"
+            )
 
 
 def submit(options):
@@ -137,15 +157,16 @@ def submit(options):
     job = prepare(options)
     spec = job_service.message(job.spec)
     service = job_service.JobService(job.project, options.region)
+    transfer.require(options.bucket)
+    if other := service.unfinished(job.name):
+        raise InputError(
+            f"--display_name={job.name}: job {other} of this name has not ended, and two would write into one folder: "
+            f"wait for it, end it ({service.gcloud('cancel', other)}), or give another name"
+        )
     with tempfile.TemporaryDirectory() as temporary:
         wheel = package.build(job.checkout, temporary)
         print(f"uploading {', '.join([wheel.name, *job.modules])} to {job.package}", flush=True)
-        try:
-            package.upload(wheel, job.modules, job.package)
-        except FileNotFoundError:
-            raise InputError(
-                f"--bucket={options.bucket}: there is no such bucket; make it with `gcloud storage buckets create`"
-            ) from None
+        package.upload(wheel, job.modules, job.package)
     number = service.create(job.name, spec)
     print(f"job {number}, {job.name}: {service.page(number)}")
     print(f"  its output   {job.output}")

@@ -73,9 +73,10 @@ def submit_model(options):
         if options.dry_run:
             print("dry run: nothing was uploaded")
             return None
-        copy = train_dir / "submitted.json"
         facts = {"gan_version": __version__, "checkpoint": taken.checkpoint}
-        done = transfer.upload(named, bucket, files.digest, facts, lambda r: storage.write_json(copy, r.as_json()))
+        done = transfer.upload(named, bucket, files.digest, facts)
+    copy = train_dir / "submitted.json"
+    storage.write_json(copy, done.receipt.as_json())
     print(_sum(done))
     print(f"submitted: {bucket / receipt.MODEL}; the receipt: {bucket / receipt.MODEL / receipt.NAME}, {copy}")
     return done.receipt.as_json()

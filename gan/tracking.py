@@ -20,6 +20,7 @@ with epy.lazy_imports():
     from tensorboard.plugins.hparams import api as hparams
 
 _NAMES = {"tensorboard": "TensorBoardTracker", "wandb": "WandbTracker"}
+EVENTS_BYTES = 4 << 20  # of a file of events after which the next one begins, where they are copied
 WANDB_SECONDS = 30.0  # that its server is waited for, at the start and at the end of a session
 
 
@@ -65,12 +66,16 @@ class BaseTracker:
 class TensorBoardTracker(BaseTracker):
     """Writes events for TensorBoard, into the run's folder or `--tensorboard_dir`.
 
+    Where that is remote, they are written here and copied, because an object cannot grow; a file that has become large
+    is followed by another, so that little is copied twice.
+
     It takes no artifacts: they lie in the run's folder anyway.
     """
 
     def start(self, folder, run, step):
         self._folder = storage.path(run["options"].get("tensorboard_dir") or folder)
-        self._events = tf.summary.create_file_writer(str(self._folder))
+        self._local = self._folder if storage.is_local(self._folder) else storage.path(tempfile.mkdtemp(prefix="gan-"))
+        self._events = tf.summary.create_file_writer(str(self._local))
         flags = {name: "" if value is None else value for name, value in run["options"].items()}
         rows = [f"| --{name} | {value} |" for name, value in flags.items()]
         with self._events.as_default(step):
@@ -94,9 +99,24 @@ class TensorBoardTracker(BaseTracker):
 
     def flush(self):
         self._events.flush()
+        if self._local != self._folder and sum(self._copy()) > EVENTS_BYTES:
+            self._events.close()
+            self._copy()
+            for file in storage.files_below(self._local):
+                file.unlink()
+            self._events = tf.summary.create_file_writer(str(self._local))
 
     def close(self, failed):
         self._events.close()
+        if self._local != self._folder:
+            self._copy()
+            self._local.rmtree()
+
+    def _copy(self):
+        """Copies what is written, and returns the sizes of the files in bytes."""
+        files = storage.files_below(self._local)
+        storage.copy_files((file, self._folder / file.name) for file in files)
+        return [file.stat().length for file in files]
 
     def places(self):
         return {f"tensorboard --logdir={self._folder}": "curves, pictures and flags"}

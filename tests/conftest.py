@@ -93,3 +93,4 @@ def storage_server(monkeypatch):
     yield server
     gs.forget_client()
     server.close()
+    assert not server.unspent(), "a fault that was ordered never happened"

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import http.server
 import io
+import math
 import re
 import socket
 import struct
@@ -15,6 +16,7 @@ from gcp_storage_emulator.handlers import buckets
 from gcp_storage_emulator.server import RequestHandler, Router
 from gcp_storage_emulator.storage import Storage
 
+ALWAYS = math.inf  # times
 _OBJECTS = r"/b/[^/]+/o\b"  # the library asks about buckets behind one's back
 
 
@@ -49,14 +51,14 @@ class Fault:
       act: called with the request's handler, in place of an answer.
       method: "GET", "POST", ...
       pattern: a regular expression for the path and the query, unquoted.
-      times: requests that it happens to.
+      times: requests that it happens to; ALWAYS for all.
       spared: requests before these.
     """
 
     act: object
     method: str
     pattern: str
-    times: int
+    times: float
     spared: int
 
 
@@ -98,6 +100,10 @@ class Server:
     def order(self, act, method="GET", pattern=_OBJECTS, times=1, spared=0):
         """Orders a fault; see `Fault`."""
         self._faults.append(Fault(act, method, pattern, times, spared))
+
+    def unspent(self):
+        """Returns the faults that were to happen a certain number of times and did not."""
+        return [fault for fault in self._faults if 0 < fault.times < ALWAYS]
 
     def repair(self):
         """Forgets all faults."""
@@ -173,6 +179,17 @@ def refused(code):
         handler.refuse(code)
 
     return act
+
+
+def lost(act):
+    """What was asked for is done, and then comes a fault in place of the answer."""
+
+    def lose(handler):
+        handler.answer_bytes()
+        del handler.headers["Content-Length"]  # its body is read
+        act(handler)
+
+    return lose
 
 
 def reset(handler):

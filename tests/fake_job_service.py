@@ -17,11 +17,12 @@ class FakeJobService:
       jobs: the `CustomJob`s that were created.
       parents: the places that they were created in.
       refusals: (status code, text) to answer the next calls with, in turn.
+      others: {display name: state} of jobs that are there already.
       states: (state, error text) of the jobs at each look, in turn; the last one stays.
     """
 
     def __init__(self):
-        self.jobs, self.parents, self.refusals = [], [], []
+        self.jobs, self.parents, self.refusals, self.others = [], [], [], {}
         self.states = [("SUCCEEDED", "")]
         self.looks = 0
 
@@ -31,6 +32,12 @@ class FakeJobService:
         self.jobs.append(request.custom_job)
         # The real service names the project by its number.
         return self._job("projects/4711/locations/us-central1/customJobs/123", "PENDING", "")
+
+    def list(self, request, context):
+        self._refuse(context)
+        found = {name: state for name, state in self.others.items() if request.filter == f'display_name="{name}"'}
+        jobs = [self._job(f"{request.parent}/customJobs/77", state, "") for state in found.values()]
+        return job_service.ListCustomJobsResponse(custom_jobs=jobs)
 
     def get(self, request, context):
         self._refuse(context)
@@ -53,14 +60,15 @@ class FakeJobService:
 def serving(fake):
     """Serves a `FakeJobService` on a free port and yields host:port."""
     calls = {
-        "CreateCustomJob": (fake.create, job_service.CreateCustomJobRequest),
-        "GetCustomJob": (fake.get, job_service.GetCustomJobRequest),
+        "CreateCustomJob": (fake.create, job_service.CreateCustomJobRequest, aiplatform_v1.CustomJob),
+        "GetCustomJob": (fake.get, job_service.GetCustomJobRequest, aiplatform_v1.CustomJob),
+        "ListCustomJobs": (fake.list, job_service.ListCustomJobsRequest, job_service.ListCustomJobsResponse),
     }
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
-            answer, request_deserializer=request.deserialize, response_serializer=aiplatform_v1.CustomJob.serialize
+            answer, request_deserializer=request.deserialize, response_serializer=response.serialize
         )
-        for name, (answer, request) in calls.items()
+        for name, (answer, request, response) in calls.items()
     }
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
     name = "google.cloud.aiplatform.v1.JobService"

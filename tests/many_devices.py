@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from gan import distribution, losses, models, train, trainer
+from gan import distribution, losses, models, presets, train, trainer
 
 STEPS = 20
 BATCH = 8
@@ -43,6 +43,27 @@ CASES = {
         "clip_gradient_norm": 0.5,
         "average_half_life": 100,
     },
+    "shared": {
+        "preset": "sample",
+        **SMOOTH,
+        **DESCENT,
+        "discriminator_model": "many_devices.PlainSmoothDiscriminator",
+        "label_loss": "RelativisticLoss",
+        "gradient_penalties": "R1Penalty",
+        "augmentations": "Translation",
+        "negatives": "Grain",
+        "negative_share": 0.25,
+        "shared_pass": True,
+    },
+    "wgan": {
+        "preset": "sample",
+        **SMOOTH,
+        **DESCENT,
+        "discriminator_model": "many_devices.PlainSmoothDiscriminator",
+        "label_loss": "WassersteinLoss",
+        "gradient_penalties": "WassersteinPenalty",
+        "gradient_penalty_weight": 10.0,
+    },
     "saturated": {"preset": "sample", **DESCENT},
     "regularised": {"preset": "sample", "discriminator_model": "my_models.RegularisedDiscriminator", **DESCENT},
     "float16": {"preset": "sample", "mixed_precision": "float16", **DESCENT},
@@ -54,7 +75,7 @@ CASES = {
     },
     **{
         preset: {"preset": preset, "feature_size": 4, **DESCENT, "base_learning_rate": 0.01}
-        for preset in ("default", "dcgan", "sngan", "r3gan", "conditional")
+        for preset in presets.own_names()
     },
 }
 

@@ -4,6 +4,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import ROOT
@@ -38,6 +39,17 @@ def test_beam_does_every_task_and_leaves_nothing_else(tmp_path):
         assert list(runner.map(note, iter(()))) == []
     assert all(pathlib.Path(file).read_text() == "done" for file in files)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_run_leaves_the_tasks_of_others_alone_until_they_are_old(tmp_path):
+    """A service may still be at work on what a command that was stopped has left."""
+    now = int(time.time())
+    for begun in (now - 3600, now - 365 * 86400):
+        (tmp_path / f"tasks_{begun}_abcd").mkdir()
+        (tmp_path / f"tasks_{begun}_abcd" / "000000.pickle").write_bytes(b"x")
+    with runner_in(tmp_path) as runner:
+        runner.map(note, [str(tmp_path / "done")])
+    assert {file.name for file in tmp_path.iterdir()} == {f"tasks_{now - 3600}_abcd", "done"}
 
 
 def test_a_task_that_fails_in_beam_is_named(tmp_path):
@@ -79,6 +91,9 @@ from gan import beam_runner, stop_signals, storage
 import test_beam_runner
 
 with beam_runner.BeamRunner("", storage.path({folder!r})) as runner:
+    if {elsewhere}:
+        class DataflowRunner: pass
+        runner._runner = DataflowRunner
     runner.map(test_beam_runner.wait_for_a_signal, [0])
 """
 
@@ -88,17 +103,29 @@ def wait_for_a_signal(_):
     signal.pause()
 
 
+ELSEWHERE = (
+    "stopped here; what DataflowRunner runs elsewhere goes on: cancel it there, or wait for its end, before you give "
+    "the same command\n"
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", stop_signals.STOPS)
-def test_a_signal_ends_a_pipeline_with_one_line(number, tmp_path):
-    program = WAITING.format(paths=[str(ROOT), str(ROOT / "tests"), *sys.path], folder=str(tmp_path))
+@pytest.mark.parametrize(
+    "number, elsewhere, line",
+    [(number, False, "stopped; the same command goes on where it was\n") for number in stop_signals.STOPS]
+    + [(signal.SIGINT, True, ELSEWHERE)],
+)
+def test_a_signal_ends_a_pipeline_with_one_line(number, elsewhere, line, tmp_path):
+    paths = [str(ROOT), str(ROOT / "tests"), *sys.path]
+    program = WAITING.format(paths=paths, folder=str(tmp_path), elsewhere=elsewhere)
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "at work\n"
         process.send_signal(number)
-        assert process.stderr.read().endswith("stopped; the same command goes on where it was\n")
+        assert process.stderr.read().endswith(line)
         assert process.wait() == 128 + number
+    assert len(list(tmp_path.glob("tasks_*/*"))) == 1, "another machine may be about to read it"
 
 
 def test_without_beam_its_package_is_named(tmp_path):

@@ -8,7 +8,7 @@ import emulator
 import pytest
 
 from gan import gs, receipt, storage
-from gan.arena import snapshot
+from gan.arena import ledger, snapshot
 from gan.arena import teams as team_list
 from gan.cloud import transfer
 from gan.errors import InputError, RunError, SubmissionError
@@ -44,10 +44,10 @@ def digest(folder, tmp_path):
     return take(folder, tmp_path / "local").digest
 
 
-def upload(folder, bucket, tmp_path, keep=lambda paper: None):
+def upload(folder, bucket, tmp_path):
     files = take(folder, tmp_path / "local")
     names = {n if n.startswith("source/") else f"model/{n}": files.path / n for n in files.sha256}
-    return transfer.upload(names, bucket, files.digest, {}, keep)
+    return transfer.upload(names, bucket, files.digest, {})
 
 
 def names_in(storage_server):
@@ -63,12 +63,11 @@ def test_a_plain_folder_in_a_bucket_is_a_submission(teams, bucket, tmp_path):
 
 
 def test_what_is_uploaded_is_what_is_taken(teams, bucket, tmp_path, storage_server):
-    kept = []
-    done = upload(teams["first"], bucket, tmp_path, kept.append)
+    done = upload(teams["first"], bucket, tmp_path)
     files = take(bucket / "model", tmp_path / "store")
     assert files.digest == done.receipt.snapshot == digest(teams["first"], tmp_path)
     assert "source/first.py" in files.sha256 and (bucket / "source" / "first.py").read_text() == "# first"
-    assert kept == [done.receipt] == [receipt.parse((bucket / "model" / "receipt.json").read_bytes())]
+    assert done.receipt == receipt.parse((bucket / "model" / "receipt.json").read_bytes())
     assert set(done.sent) == set(done.receipt.files) == names_in(storage_server) - {"model/receipt.json"}
     assert done.receipt.files["model/checkpoint"].crc32c == gs.find(bucket / "model" / "checkpoint").crc32c
 
@@ -117,7 +116,7 @@ def test_an_upload_that_breaks_off_anywhere_plays_whole_or_not_at_all(
     old, new = digest(teams["first"], tmp_path), digest(teams[after], tmp_path)
     spared, seen = 0, []
     while True:
-        storage_server.order(emulator.refused(403), method, times=1000, spared=spared)
+        storage_server.order(emulator.refused(403), method, times=emulator.ALWAYS, spared=spared)
         try:
             upload(teams[after], bucket, tmp_path)
             broken = False
@@ -138,7 +137,7 @@ def test_an_upload_that_breaks_off_anywhere_plays_whole_or_not_at_all(
 
 
 def test_an_upload_that_broke_off_goes_on(teams, bucket, tmp_path, storage_server):
-    storage_server.order(emulator.refused(403), "POST", times=1000, spared=3)
+    storage_server.order(emulator.refused(403), "POST", times=emulator.ALWAYS, spared=3)
     with pytest.raises(PermissionError):
         upload(teams["first"], bucket, tmp_path)
     storage_server.repair()
@@ -148,13 +147,31 @@ def test_an_upload_that_broke_off_goes_on(teams, bucket, tmp_path, storage_serve
     assert take(bucket / "model", tmp_path / "store").digest == digest(teams["first"], tmp_path)
 
 
-def test_of_two_uploads_at_once_one_says_so(teams, bucket, tmp_path):
-    def other(_):
-        upload(teams["second"], bucket, tmp_path)
-
+def test_of_two_uploads_at_once_one_says_so(teams, bucket, tmp_path, storage_server):
+    other = emulator.after(lambda: upload(teams["second"], bucket, tmp_path))
+    storage_server.order(other, "POST", spared=1 + len(take(teams["first"], tmp_path / "local").sha256))
     with pytest.raises(RunError, match="gs://team-a: somebody else uploads there at this moment"):
-        upload(teams["first"], bucket, tmp_path, keep=other)
+        upload(teams["first"], bucket, tmp_path)
     assert take(bucket / "model", tmp_path / "store").digest == digest(teams["second"], tmp_path)
+
+
+@pytest.mark.parametrize("spared", [0, 6])
+@pytest.mark.parametrize("act", [emulator.refused(503), emulator.reset])
+def test_a_receipt_whose_answer_is_lost_is_the_own_one(act, spared, teams, bucket, tmp_path, storage_server):
+    storage_server.order(emulator.lost(act), "POST", spared=spared)
+    done = upload(teams["first"], bucket, tmp_path)
+    assert storage_server.count("POST", "/upload/") == 8  # two receipts, five files, and one of these again
+    assert receipt.parse((bucket / "model" / "receipt.json").read_bytes()) == done.receipt
+    assert take(bucket / "model", tmp_path / "store").digest == digest(teams["first"], tmp_path)
+
+
+def test_two_referees_at_once_do_not_lose_one_anothers_decision(bucket, storage_server):
+    contest = ledger.Ledger(bucket / "final")
+    contest.add_decision("disqualify", "A", "late")
+    other = emulator.after(lambda: contest.add_decision("disqualify", "B", "copied"))
+    storage_server.order(other, "POST")
+    contest.add_decision("disqualify", "C", "absent")
+    assert [decision["subject"] for decision in contest.decisions()] == ["A", "B", "C"]
 
 
 @pytest.mark.parametrize("act", [emulator.refused(503), emulator.reset])
@@ -239,7 +256,7 @@ def test_a_bucket_that_is_closed_is_the_teams_fault_and_silence_is_not(
     teams, bucket, tmp_path, storage_server, monkeypatch
 ):
     upload(teams["first"], bucket, tmp_path)
-    storage_server.order(emulator.refused(403), "GET", times=1000)
+    storage_server.order(emulator.refused(403), "GET", times=emulator.ALWAYS)
     with pytest.raises(SubmissionError, match="no permission"):
         take(bucket / "model", tmp_path / "store")
     storage_server.close()

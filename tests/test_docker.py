@@ -5,10 +5,12 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import sysconfig
+import unittest.mock
 
 import pytest
 from conftest import ROOT
@@ -58,6 +60,15 @@ def test_only_sources_of_the_package_get_in(recipe):
     assert not values(recipe, "ADD") and not values(recipe, "ARG")
     secret = re.compile(r"(?i)key|token|secret|password|credential")
     assert not [step for step in steps(recipe) if secret.search(step[1])]
+
+
+def test_what_it_installs_beyond_the_package_is_one_of_its_extras(recipe):
+    """pip itself installs an unknown extra without a word of blame."""
+    with unittest.mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    wanted = [name for value in values(recipe, "RUN") for name in re.findall(r"\.whl\)\[([\w,-]+)\]", value)]
+    assert wanted
+    assert set(wanted) <= set(setup.call_args.kwargs["extras_require"])
 
 
 @pytest.mark.slow

@@ -169,7 +169,6 @@ def test_another_step_goes_to_a_remote_folder_and_the_newest_beside_the_run(tmp_
     assert exported(run, "keras")["step"] == 2
     beside = run / "export" / "keras_step_2"
     assert (beside / "generator.keras").read_bytes() != (remote / "generator.keras").read_bytes()
-    (beside / "left.txt").write_text("of an export before")
     exported(run, "keras")
     assert {file.name for file in beside.iterdir()} == {"generator.keras", "discriminator.keras", "export.json"}
 
@@ -190,11 +189,24 @@ def test_what_cannot_be_exported_is_refused(settings, words, tiny_run):
 
 def test_nothing_but_an_export_is_replaced(tiny_run, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"holds 'thesis.txt' but no export\.json, so no export: name a new folder"):
+    with pytest.raises(InputError, match=r"holds 'thesis.txt', which no export has written: name a new folder"):
         exported(tiny_run[0], "keras", tmp_path)
     with pytest.raises(InputError, match="is a file; name a folder"):
         exported(tiny_run[0], "keras", tmp_path / "thesis.txt")
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_what_was_put_beside_an_export_is_kept(tiny_run, tmp_path):
+    exported(tiny_run[0], "keras", tmp_path / "web")
+    (tmp_path / "web" / "app").mkdir()
+    (tmp_path / "web" / "app" / "index.html").write_text("mine")
+    with pytest.raises(InputError, match=r"holds 'app/index.html', which no export has written: name a new folder"):
+        exported(tiny_run[0], "saved_model", tmp_path / "web")
+    (tmp_path / "web" / "app" / "index.html").unlink()
+    (tmp_path / "web" / "export.json").write_text("{}")
+    with pytest.raises(InputError, match=r"export\.json is damaged \('sha256'\); name a new folder"):
+        exported(tiny_run[0], "saved_model", tmp_path / "web")
+    assert (tmp_path / "web" / "generator.keras").exists()
 
 
 @pytest.mark.parametrize("name, package", [("onnx", "tf2onnx"), ("litert", "ai_edge_litert")])

@@ -5,9 +5,10 @@ import io
 import os
 
 import emulator
+import numpy as np
 import pytest
 
-from gan import gs, storage
+from gan import gs, storage, training_state
 from gan.errors import InputError, RunError
 
 LARGE = 9 << 20  # bytes; more than the library sends in one request
@@ -104,6 +105,33 @@ def test_what_is_written_appears_whole_or_not_at_all(bucket):
     assert (bucket / "page").read_text() == "new"
 
 
+def test_text_appears_whole_or_not_at_all(bucket):
+    storage.write_text(bucket / "page", "old")
+    with pytest.raises(ZeroDivisionError), (bucket / "page").open("w") as writer:
+        writer.write("half of it")
+        _ = 1 / 0
+    assert (bucket / "page").read_text() == "old"
+    with (bucket / "page").open("w") as writer:
+        writer.write("new")
+    assert (bucket / "page").read_text() == "new"
+
+
+def test_a_log_keeps_what_it_was_told_before_an_error(bucket):
+    with pytest.raises(ZeroDivisionError), (bucket / "train.log").open("a") as writer:
+        writer.write("one\n")
+        _ = 1 / 0
+    assert (bucket / "train.log").read_text() == "one\n"
+
+
+def test_lines_that_could_not_be_sent_are_sent_with_the_next(bucket, storage_server):
+    with (bucket / "train.log").open("a") as writer:
+        writer.write("one\n")
+        storage_server.order(emulator.refused(403), "POST")
+        with pytest.raises(PermissionError):
+            writer.flush()
+    assert (bucket / "train.log").read_text() == "one\n"
+
+
 def test_a_log_grows(bucket):
     log = bucket / "train.log"
     with log.open("a") as writer:
@@ -141,14 +169,53 @@ def test_a_read_survives_silence(bucket, storage_server, impatient):
     assert storage_server.count("GET", "alt=media") == 2
 
 
-@pytest.mark.parametrize("act", [emulator.refused(503), emulator.reset])
-@pytest.mark.parametrize("method", ["POST", "PUT"])  # the one request of a small file, the second of a large one
-def test_a_write_survives_a_fault(act, method, bucket, storage_server):
+LATE = [emulator.lost(emulator.refused(503)), emulator.lost(emulator.reset)]
+
+
+# The one request of a small file, the second of a large one; the emulator forgets an upload that has ended.
+@pytest.mark.parametrize(
+    "method, act",
+    [(method, act) for method in ("POST", "PUT") for act in (emulator.refused(503), emulator.reset)]
+    + [("POST", act) for act in LATE],
+)
+def test_a_write_survives_a_fault(method, act, bucket, storage_server):
     data = os.urandom(LARGE if method == "PUT" else 1000)
     storage_server.order(act, method)
     storage.write_bytes(bucket / "file", data)
     assert storage_server.content("team-a", "file") == data
     assert storage_server.count(method, "") >= 2
+
+
+@pytest.mark.parametrize("act", [emulator.refused(503), emulator.reset, *LATE])
+def test_what_is_deleted_or_moved_survives_a_fault(act, bucket, storage_server):
+    for call in (
+        lambda file: file.unlink(),
+        lambda file: file.rename(bucket / "moved"),
+        lambda file: file.parent.rmtree(),
+    ):
+        storage.write_text(bucket / "folder" / "file", "x")
+        storage_server.order(act, "DELETE")
+        call(bucket / "folder" / "file")
+        assert not (bucket / "folder").exists()
+    assert (bucket / "moved").read_text() == "x"
+
+
+@pytest.mark.parametrize("act", [emulator.refused(503), emulator.reset, *LATE])
+def test_a_generation_is_replaced_once_whatever_becomes_of_the_answer(act, bucket, storage_server):
+    first = gs.send(io.BytesIO(b"one"), bucket / "file", replaces=0)
+    storage_server.order(act, "POST")
+    second = gs.send(io.BytesIO(b"two"), bucket / "file", replaces=first.generation)
+    assert gs.find(bucket / "file") == second and second.generation != first.generation
+    assert (bucket / "file").read_text() == "two"
+
+
+@pytest.mark.parametrize("act", LATE)
+def test_old_saves_are_dropped_whatever_becomes_of_the_answer(act, bucket, storage_server):
+    folder = training_state.RunFolder(bucket)
+    folder.save(1, {"a": np.zeros(1)}, keep=1)
+    storage_server.order(act, "DELETE")
+    folder.save(2, {"a": np.zeros(1)}, keep=1)
+    assert folder.saved_steps() == [2]
 
 
 @pytest.mark.parametrize("same_size", [True, False])
@@ -211,9 +278,27 @@ def test_a_closed_bucket_is_named(code, bucket, storage_server):
             call()
 
 
+def test_credentials_that_were_named_and_cannot_be_read_are_named(bucket, monkeypatch):
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/key.json")
+    gs.forget_client()
+    with pytest.raises(InputError, match=r"GOOGLE_APPLICATION_CREDENTIALS=/no/such/key\.json cannot be used: "):
+        (bucket / "file").exists()
+
+
+def test_a_broken_disk_here_is_not_the_services_fault(bucket):
+    class Broken(io.BytesIO):
+        def read(self, *_):
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error") as error:
+        gs.send(Broken(b"x"), bucket / "file")
+    assert error.value.errno == errno.EIO
+
+
 def test_a_service_that_does_not_answer_is_named(bucket, storage_server, monkeypatch):
     monkeypatch.setattr(gs, "RETRY_SECONDS", 1)
-    storage_server.order(emulator.refused(500), "GET", times=1000)
+    storage_server.order(emulator.refused(500), "GET", times=emulator.ALWAYS)
     with pytest.raises(RunError, match=r"^gs://team-a/file: Google Cloud Storage does not answer \(.+\); try again$"):
         (bucket / "file").exists()
     storage_server.close()

@@ -61,12 +61,12 @@ def test_what_arrives_is_what_was_meant(fake, bucket, storage_server, command):
         )
         container = pool.container_spec
         assert container.image_uri == "example/image:1"
-        assert list(container.command) == [
-            *("python3", "-m", "gan.cloud.start", "gs://team/mine/package", "gan.train", "--"),
-        ]
-        assert list(container.args) == arguments
+        package = container.command[3]
+        assert list(container.command) == ["python3", "-m", "gan.cloud.start", package, "gan.train", "--"]
+        assert sorted(container.args) == sorted(arguments)
     (name,) = storage_server.objects("team")
-    assert re.fullmatch(r"mine/package/gan-[\d.]+-py3-none-any\.whl", name)
+    assert re.fullmatch(r"mine/package/[0-9a-f]{16}/gan-[\d.]+-py3-none-any\.whl", name)
+    assert f"gs://team/{name}".startswith(f"{package}/")
     page = "https://console.cloud.google.com/agent-platform/locations/europe-west4/training/123?project=p1"
     assert f"job 123, mine: {page}\n" in done.stdout
     assert "tensorboard --logdir=gs://team/mine/logs\n" in done.stdout
@@ -101,7 +101,7 @@ def test_the_job_that_was_submitted_runs(fake, bucket, storage_server, command, 
             **os.environ,
             "AIP_MODEL_DIR": f"{output}/model/",
             "AIP_CHECKPOINT_DIR": f"{output}/checkpoints/",
-            "AIP_TENSORBOARD_LOG_DIR": str(tmp_path / "logs"),  # TensorFlow writes it, which knows no stand-ins
+            "AIP_TENSORBOARD_LOG_DIR": f"{output}/logs/",
         },
         capture_output=True,
         text=True,
@@ -112,7 +112,7 @@ def test_the_job_that_was_submitted_runs(fake, bucket, storage_server, command, 
     assert storage.read_json(storage.path(output) / "model" / "submission.json")["step"] == 2
     names = set(storage_server.objects("team"))
     assert {"mine/model/saved_model.pb", "mine/checkpoints/checkpoint", "mine/checkpoints/images/001.png"} <= names
-    assert list((tmp_path / "logs").glob("events.*"))
+    assert [name for name in names if name.startswith("mine/logs/events.")]
 
 
 REFUSALS = [
@@ -164,9 +164,19 @@ def test_a_missing_bucket_is_told_before_anything_is_submitted(fake, storage_ser
     done = command(*submitting("gs://absent"))
     assert done.returncode == 2
     assert done.stderr == (
-        "error: --bucket=gs://absent: there is no such bucket; make it with `gcloud storage buckets create`\n"
+        "error: gs://absent: no such bucket; make it by gcloud storage buckets create gs://absent, or name another\n"
     )
     assert fake.jobs == []
+
+
+@pytest.mark.parametrize(("state", "code"), [("RUNNING", 2), ("PENDING", 2), ("FAILED", 0), ("SUCCEEDED", 0)])
+def test_two_jobs_do_not_write_into_one_folder(state, code, fake, bucket, command):
+    fake.others = {"mine": state, "yours": "RUNNING"}
+    done = command(*submitting(bucket))
+    assert (done.returncode, len(fake.jobs)) == (code, 1 - code // 2), done.stderr
+    if code:
+        assert done.stderr.startswith("error: --display_name=mine: job 77 of this name has not ended, and two would ")
+        assert "gcloud ai custom-jobs cancel 77 --project=p1 --region=us-central1" in done.stderr
 
 
 def test_without_credentials_nothing_is_built(storage_server, command, monkeypatch, tmp_path):
@@ -207,8 +217,8 @@ def test_other_ends_are_failures_too(fake, service, end):
 
 def test_waiting_outlasts_a_lost_connection(fake, service):
     fake.states = [("RUNNING", ""), ("RUNNING", ""), ("SUCCEEDED", "")]
-    lost = (grpc.StatusCode.UNAVAILABLE, "gone")
-    fake.refusals = [lost, lost]
+    lost, too_many = (grpc.StatusCode.UNAVAILABLE, "gone"), (grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests")
+    fake.refusals = [lost, too_many, lost]
     seen = []
     service.follow("123", seen.append, seconds=0)
     assert seen == ["RUNNING", "RUNNING", "SUCCEEDED"]

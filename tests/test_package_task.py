@@ -4,17 +4,22 @@ import json
 import os
 import pty
 import re
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
+import unittest.mock
 import zipfile
 
 import pytest
 import record_files
 from conftest import ROOT
 from environments import empty_environment
+from packaging.requirements import Requirement
 from PIL import Image
 
+import gan
 from gan import package_task
 from gan.errors import InputError
 
@@ -256,6 +261,8 @@ KEY = "-----BEGIN RSA " + "PRIVATE KEY-----"
         ("nothing in this task imports", {"script": "alone.py", "extras": "gpu"}),
         ("secret.py holds what looks like a key", {"script": "secret.py"}),
         ("what follows -- holds what looks like a key", {"script": "alone.py", "arguments": (KEY,)}),
+        ("requirements.txt holds what looks like a key", {"script": "alone.py", "requirements": "keyed.txt"}),
+        ("add --own_modules=helper", {"module": "gan.train", "arguments": ("--label_loss", "helper.Loss")}),
     ],
 )
 def test_what_cannot_be_packed_is_refused(here, words, settings):
@@ -269,9 +276,47 @@ def test_what_cannot_be_packed_is_refused(here, words, settings):
     (here / "broken.py").write_text("import os\nimport\n")
     (here / "bad.ipynb").write_text("[]")
     (here / "secret.py").write_text(f"key = '''{KEY}'''")
+    (here / "keyed.txt").write_text("git+https://gh" + "p_" + 36 * "a" + "@github.com/x/y\n")
     with pytest.raises(InputError, match=re.escape(words)):
         pack(**settings)
     assert not (here / "task.zip").exists()
+
+
+@pytest.fixture
+def another_gan(here, monkeypatch):
+    """A copy of the package, with something in it that is none of its own, as that which runs."""
+    copy = shutil.copytree(ROOT / "gan", here / "copy" / "gan", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(gan, "__file__", str(copy / "__init__.py"))
+    return copy
+
+
+def test_what_is_not_of_the_package_does_not_go_along(another_gan, here):
+    (another_gan / "service_account.json").write_text(KEY)
+    pack(module="gan.train")
+    with zipfile.ZipFile(here / "task.zip") as archive:
+        assert not [name for name in archive.namelist() if "service_account" in name]
+
+
+def test_a_key_in_the_code_of_the_package_is_seen(another_gan, here):
+    (another_gan / "my_losses.py").write_text(f"key = '''{KEY}'''")
+    with pytest.raises(InputError, match=r"code/gan/my_losses\.py holds what looks like a key"):
+        pack(module="gan.train")
+
+
+def test_requirements_of_another_version_are_refused(here, monkeypatch):
+    monkeypatch.setattr(gan, "__version__", "99.0")
+    with pytest.raises(InputError, match=r"^gan [\d.]+ is installed here, but this is the code of 99\.0, .*again$"):
+        pack(module="gan.train")
+
+
+def test_the_worker_gets_what_setup_py_asks_for(here):
+    wanted = []
+    with unittest.mock.patch("setuptools.setup", lambda **given: wanted.extend(given["install_requires"])):
+        runpy.run_path(str(ROOT / "setup.py"))
+    pack(module="gan.train")
+    with zipfile.ZipFile(here / "task.zip") as archive:
+        found = archive.read("requirements.txt").decode().splitlines()
+    assert {Requirement(line) for line in found} == {Requirement(line) for line in wanted}
 
 
 def test_own_modules_go_along(here, tmp_path):
@@ -334,9 +379,13 @@ def test_a_worker_that_cannot_run_it_is_told(here, tmp_path):
     (here / "x").write_text("")
     pack(script="entry.py", data="x", pack_data=True)
     odd = unpack(here, tmp_path / "a,b")
-    assert "move the task to a folder without any of" in run(odd, "--here").stderr
-    assert "--results=gs://x: expected a folder of this machine" in run(odd, "--here", "--results=gs://x").stderr
+    for flags, words in (
+        (["--here"], "error: move the task to a folder without any of"),
+        (["--here", "--results=gs://x"], "error: --results=gs://x: expected a folder of this machine"),
+    ):
+        done = run(odd, *flags)
+        assert done.returncode == 2 and done.stderr.startswith(words) and done.stderr.count("\n") == 1
     facts = json.loads((odd / "task.json").read_text())
     (odd / "task.json").write_text(json.dumps({**facts, "python": ">=3.1,<3.2"}))
     done = run(odd, "--here")
-    assert done.returncode == 1 and "and the task needs >=3.1,<3.2" in done.stderr
+    assert done.returncode == 2 and "and the task needs >=3.1,<3.2" in done.stderr

@@ -375,6 +375,18 @@ def test_draw_matches_writes_what_draw_would(contest):
     assert [a["href"] for _, a in first.tags if a.get("rel") == "next"] == ["../../matches/semi-final-2/index.html"]
 
 
+def test_draw_leaves_what_is_as_it_should_be(contest):
+    made = contest([f"Team {n}" for n in range(6)]).knockout(4)
+    page.draw(made.output)
+    folders = [match["folder"] for match in made.tournament["matches"]]
+    written = {folder: made.output / folder / "index.html" for folder in folders}
+    for file in written.values():
+        file.write_text("as it was")
+    page.draw(made.output, {folders[0], folders[1], folders[3]})
+    kept = [folder for folder, file in written.items() if file.read_text() == "as it was"]
+    assert kept == [folders[0]], "the third is missing, the second has a new one after it, the fourth is the last"
+
+
 def test_draw_matches_of_a_match_that_is_to_be_played_again(contest):
     made = contest(["A", "B"]).knockout(0)
     page.draw_matches(made.output, ["matches/final"])

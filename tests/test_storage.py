@@ -1,3 +1,5 @@
+import concurrent.futures
+
 import pytest
 
 from gan import storage
@@ -22,6 +24,12 @@ def test_written_files_are_read_again(root):
     storage.write_text(root / "a" / "b.json", "new")
     assert (root / "a" / "b.json").read_text() == "new"
     assert [file.name for file in (root / "a").iterdir()] == ["b.json"]
+
+
+def test_of_several_who_change_a_file_none_loses_what_another_did(root):
+    with concurrent.futures.ThreadPoolExecutor(1 if str(root).startswith("ram:") else 2) as threads:
+        list(threads.map(lambda n: storage.update_json(root / "a" / "b.json", lambda now: [*now, n], []), range(6)))
+    assert sorted(storage.read_json(root / "a" / "b.json")) == list(range(6))
 
 
 def test_patterns_name_files(root):

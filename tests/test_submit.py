@@ -1,5 +1,6 @@
 """`gan.submit` without the library of the service: what is refused here, and what `--dry_run` shows."""
 
+import re
 import sys
 
 import pytest
@@ -22,7 +23,7 @@ def options(**settings):
     [
         ({"bucket": ""}, "--bucket is missing"),
         ({"bucket": "team"}, "--bucket=team: expected gs://BUCKET"),
-        ({"bucket": "gs://Team"}, "--bucket=gs://Team: expected gs://BUCKET"),
+        ({"bucket": "gs://Team"}, "gs://Team: 'Team' is no name of a bucket"),
         ({"region": "mars"}, "--region=mars: expected a region like us-central1"),
         ({"display_name": "a/b"}, "--display_name=a/b: expected letters"),
         ({"display_name": "x" * 129}, "at most 128"),
@@ -45,12 +46,50 @@ def test_flags_that_cannot_be_used_are_refused(settings, complaint):
         ({"arguments": ("faces",)}, "gan.train: unexpected argument 'faces'"),
         ({"config": "absent.yaml"}, "--config=absent.yaml: there is no such file"),
         ({"arguments": ("--train_dir=AKIA" + 16 * "A",)}, "the job holds what looks like a key .AKIAAAAAAAAA...."),
+        ({"arguments": ("--start_new_model",)}, "--start_new_model would begin anew each time .*--display_name"),
+        ({"arguments": ("--train_data_pattern", "/home/me/faces*")}, "--train_data_pattern=/home/me/faces.: a rented"),
+        ({"arguments": ("--train_data_pattern=gs://a/b,c",)}, "--train_data_pattern=c: a rented machine does not see"),
         ({"own_modules": "absent.py"}, "--own_modules=absent.py: absent.py is no Python file"),
     ],
 )
 def test_what_would_fail_in_the_job_is_refused_here(settings, complaint):
     with pytest.raises(InputError, match=complaint):
         submit.prepare(options(**settings))
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The current folder, with a model and a preset of one's own."""
+    (tmp_path / "submitted_models.py").write_text("NAME = 'mine'")
+    (tmp_path / "submitted_presets.py").write_text(
+        "from gan.presets import Preset\n\n"
+        "class Mine(Preset):\n    generator_model = 'submitted_models.G'\n    batch_size = 8\n"
+    )
+    (tmp_path / "flags.txt").write_text("--generator_model=submitted_models.G\n--batch_size=8\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "along"),
+    [
+        (["--generator_model", "submitted_models.G"], ""),
+        (["--flagfile=flags.txt"], ""),
+        (["--preset=submitted_presets.Mine"], "submitted_presets.py"),
+    ],
+)
+def test_own_modules_are_asked_for_however_they_are_named(own, arguments, along):
+    with pytest.raises(InputError, match=r"add --own_modules=submitted_models\.py$"):
+        submit.prepare(options(arguments=tuple(arguments), own_modules=along))
+
+
+def test_a_job_gets_what_a_flag_file_says(own):
+    given = ("--flagfile=flags.txt", "--seed", "7", "--nohorizontal_flip", "--train_data_pattern=/gcs/team/faces*")
+    job = submit.prepare(options(arguments=given, own_modules="submitted_models.py"))
+    assert sorted(job.spec["workerPoolSpecs"][0]["containerSpec"]["args"]) == [
+        *("--batch_size=8", "--generator_model=submitted_models.G", "--nohorizontal_flip", "--seed=7"),
+        "--train_data_pattern=/gcs/team/faces*",
+    ]
 
 
 def test_flags_of_the_module_before_the_dashes_are_refused():
@@ -67,7 +106,7 @@ def test_what_follows_the_dashes_is_the_modules():
 def test_a_job_is_named_by_its_module_and_the_time():
     job = submit.prepare(options(module="gan.eval"))
     assert job.name.startswith("gan_eval_20")
-    assert str(job.package) == f"gs://team/runs/{job.name}/package"
+    assert re.fullmatch(rf"gs://team/runs/{job.name}/package/[0-9a-f]{{16}}", str(job.package))
     assert submit.prepare(options(display_name="mine")).name == "mine"
 
 
@@ -110,11 +149,12 @@ def test_a_dry_run_prints_a_file_for_gcloud(command, nobody, tmp_path):
     (tmp_path / "job.yaml").write_text(done.stdout)
     spec = yaml.safe_load(done.stdout)
     assert spec["baseOutputDirectory"] == {"outputUriPrefix": "gs://team/mine"}
-    assert spec["workerPoolSpecs"][0]["containerSpec"] == {
-        "imageUri": "europe-west4-docker.pkg.dev/p1/gan/train:latest",
-        "command": ["python3", "-m", "gan.cloud.start", "gs://team/mine/package", "gan.train", "--"],
-        "args": ["--preset=sample", "--train_data_pattern=gs://team/faces/train*.tfrecords"],
-    }
+    container = spec["workerPoolSpecs"][0]["containerSpec"]
+    *begin, package, module, dashes = container["command"]
+    assert container["imageUri"] == "europe-west4-docker.pkg.dev/p1/gan/train:latest"
+    assert (*begin, module, dashes) == ("python3", "-m", "gan.cloud.start", "gan.train", "--")
+    assert package.startswith("gs://team/mine/package/")
+    assert sorted(container["args"]) == ["--preset=sample", "--train_data_pattern=gs://team/faces/train*.tfrecords"]
     again = job_spec.read(storage.path(tmp_path / "job.yaml"))
     assert again == spec
 

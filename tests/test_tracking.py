@@ -6,17 +6,20 @@ import json
 import os
 import pathlib
 import re
+import signal
 import struct
+import tempfile
 import time
 import typing
 
+import emulator
 import numpy as np
 import pytest
 from conftest import ROOT, sample_options
 from PIL import Image
 
 from gan import storage, tracking, train
-from gan.errors import InputError, RunError
+from gan.errors import InputError, Interrupted, RunError
 
 METHODS = ("start", "scalars", "picture", "histograms", "artifact", "flush", "close", "places")
 
@@ -147,6 +150,39 @@ def test_tensorboard_shows_the_flags(tmp_path):
     assert (flags["base_learning_rate"].number_value, flags["use_mnist"].bool_value) == (0.25, True)
     assert {"generated", "g_loss", "generator/000/kernel"} <= set(shown.Tags()["tensors"])
     assert [event.step for event in shown.Tensors("generated")] == [0, 10, 20]
+
+
+@pytest.mark.parametrize("largest", [tracking.EVENTS_BYTES, 1])  # with 1 each save begins a file
+def test_tensorboard_shows_a_run_whose_curves_are_in_a_bucket(largest, tmp_path, storage_server, monkeypatch, capsys):
+    monkeypatch.setattr(tracking, "EVENTS_BYTES", largest)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    logs = storage.path(storage_server.bucket("team")) / "mine" / "logs"
+    storage_server.order(emulator.refused(503), "POST")
+    storage_server.order(emulator.lost(emulator.reset), "POST", spared=1)
+    train.train(options(tmp_path, tensorboard_dir=f"{logs}/", save_secs=0))
+    assert "warning" not in capsys.readouterr().out
+    (tmp_path / "copy").mkdir()
+    storage.copy_files((file, storage.path(tmp_path / "copy" / file.name)) for file in logs.iterdir())
+    assert (len(list(logs.iterdir())) > 1) == (largest == 1)
+    shown = events(tmp_path / "copy")
+    assert [event.step for event in shown.Tensors("g_loss")] == [10, 20]
+    assert [event.step for event in shown.Tensors("generated")] == [0, 10, 20]
+    assert not list((tmp_path / "run").glob("events*"))
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+class Hanging(Recorder):
+    def scalars(self, step, values):
+        if step == 10:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_signal_ends_a_run_whose_tracker_hangs(tmp_path, capsys):
+    with pytest.raises(Interrupted, match="SIGINT again: stopped at once"):
+        train.train(options(tmp_path, track="test_tracking.Hanging"))
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_trackers_that_fail_never_stop_or_change_a_run(tmp_path, recorders, capsys):

@@ -6,24 +6,22 @@
     decisions.json        what the referee did
     entries.json          which snapshot each team plays, and who forfeits
     seeding.json          the order of the seeds in a knock-out
-    snapshots/            the submissions, as they were taken     } not to be published
+    snapshots/            the submissions, as they were taken     } `PRIVATE`: not to be published
     private/              settings, the master seed and its nonce } before the end
 
 A match's folder is named by its id and its two teams, so its result is found again whatever happens to the bracket
 around it, and no result is ever deleted.
 """
 
-import contextlib
 import datetime
 import hashlib
 import pathlib
 import secrets
 
-import filelock
-
 from gan import storage
 from gan.errors import InputError
 
+PRIVATE = ("private/", "snapshots/")
 _SETTINGS = "private/settings.json"
 
 
@@ -178,9 +176,7 @@ class Ledger:
     def add_decision(self, action, subject, reason):
         """Records a decision; two referees at once do not lose one another's."""
         entry = {"time": now(), "action": action, "subject": subject, "reason": reason}
-        local = storage.is_local(self.output)
-        with filelock.FileLock(str(self.output / ".decisions.lock")) if local else contextlib.nullcontext():
-            storage.write_json(self.output / "decisions.json", [*self.decisions(), entry])
+        storage.update_json(self.output / "decisions.json", lambda before: [*before, entry], [])
 
     def disqualified(self, decisions=None):
         """Returns {team name: reason} of the teams that are disqualified now, or after the decisions that are given."""

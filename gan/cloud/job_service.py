@@ -110,6 +110,18 @@ class JobService:
             )
         return made.name.rpartition("/")[2]
 
+    def unfinished(self, display_name):
+        """Returns the number of a job of this name that has not ended, or None.
+
+        Raises:
+          InputError, RunError: it cannot be asked.
+        """
+        with _explained(f"looking for jobs in {self._region}"):
+            found = self._client.list_custom_jobs(
+                request={"parent": self._place, "filter": f'display_name="{display_name}"'}, timeout=_SECONDS_PER_CALL
+            )
+            return next((job.name.rpartition("/")[2] for job in found if _state(job) not in _ENDS), None)
+
     def page(self, number):
         """Returns the address of the job's page in the console."""
         return self._page(f"/{number}")
@@ -136,7 +148,7 @@ class JobService:
         """
         while True:
             job = self._look(number, patience)
-            state = job.state.name.removeprefix("JOB_STATE_")
+            state = _state(job)
             report(state)
             if state in _ENDS:
                 break
@@ -147,10 +159,15 @@ class JobService:
 
     def _look(self, number, patience):
         passing = (exceptions.ServiceUnavailable, exceptions.DeadlineExceeded, exceptions.InternalServerError)
+        passing += (exceptions.TooManyRequests,)  # its limit of questions, which has nothing to do with the job
         again = retry.Retry(retry.if_exception_type(*passing), initial=0.5, maximum=30, timeout=patience)
         with _explained("asking for the job's state", f"the job goes on: {self.page(number)}"):
             name = f"{self._place}/customJobs/{number}"
             return self._client.get_custom_job(name=name, retry=again, timeout=_SECONDS_PER_CALL)
+
+
+def _state(job):
+    return job.state.name.removeprefix("JOB_STATE_")
 
 
 @contextlib.contextmanager

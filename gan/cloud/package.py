@@ -1,15 +1,15 @@
 """The code that a job runs: this project's wheel, built from a checkout, and a user's own modules beside it."""
 
+import hashlib
 import pathlib
 import re
-import shutil
 import subprocess
 import tempfile
 import zipfile
 
 import gan
 from gan import storage
-from gan.cloud import secrets
+from gan.cloud import keys
 from gan.errors import InputError, RunError
 
 # What setup.py reads; nothing else of a checkout, which may hold data and keys, is within the build's reach.
@@ -30,6 +30,27 @@ def checkout():
             "run this command in the folder of a checkout"
         )
     return root
+
+
+def _sources(root):
+    """Returns {place: file} of what the build may read."""
+    tops = [root / name for name in SOURCES]
+    files = [file for top in tops for file in (top.rglob("*") if top.is_dir() else [top]) if file.is_file()]
+    places = {file.relative_to(root).as_posix(): file for file in files}
+    return {place: file for place, file in places.items() if not is_litter(place)}
+
+
+def is_litter(place):
+    """Whether a file, by its place in a checkout, is none of the project's."""
+    return any(part.startswith((".", "__pycache__")) for part in pathlib.PurePosixPath(place).parts)
+
+
+def digest(root, modules):
+    """Returns a name for the package of a checkout and of own modules, {place: file}: another one for other code."""
+    hashed = hashlib.sha256()
+    for place, file in sorted({**_sources(root), **modules}.items()):
+        hashed.update(f"{place} {storage.sha256(storage.path(file))}\n".encode())
+    return hashed.hexdigest()[:16]
 
 
 def build(root, folder, kind="wheel"):
@@ -54,9 +75,7 @@ def build(root, folder, kind="wheel"):
         raise InputError("building the package needs: pip install 'gan[cloud]'") from None
     with tempfile.TemporaryDirectory() as temporary:
         source = pathlib.Path(temporary)
-        for name in SOURCES:
-            copy = shutil.copytree if (root / name).is_dir() else shutil.copy
-            copy(root / name, source / name)
+        storage.copy_files((storage.path(file), storage.path(source / place)) for place, file in _sources(root).items())
         builder = builds.ProjectBuilder(source, runner=quiet_subprocess_runner)
         try:
             if missing := builder.check_dependencies(kind):
@@ -73,12 +92,13 @@ def _last_line(error):
     return ([str(error)] + [line for line in output.splitlines() if line.strip()])[-1]
 
 
-def own_modules(names, module, arguments):
+def own_modules(names, module, texts):
     """Returns the files of a user's own modules, {place beside the package: file}.
 
     Args:
       names: Python files and package folders of the current folder, comma-separated.
-      module, arguments: what will run; it may name own modules by dotted path.
+      module: what will run, a dotted name, or "".
+      texts: its arguments, and the values of its flags; they may name own modules by dotted path.
 
     Raises:
       InputError: a name cannot be used, or one that will be needed is missing.
@@ -94,7 +114,7 @@ def own_modules(names, module, arguments):
             )
         files = [place] if place.is_file() else sorted(place.rglob("*.py"))
         found |= {file.as_posix(): file for file in files}
-    for top in _named(module, arguments):
+    for top in _named(module, texts):
         if any(place.split("/")[0].removesuffix(".py") == top for place in found):
             continue
         if (file := here / f"{top}.py").exists() or any((here / top).glob("*.py")):
@@ -103,9 +123,10 @@ def own_modules(names, module, arguments):
     return found
 
 
-def _named(module, arguments):
-    """The outermost modules of all dotted paths in a command line, but for this project's."""
-    values = (part for argument in arguments for part in argument.partition("=")[2].split(","))
+def _named(module, texts):
+    """The outermost modules of all dotted paths in texts, but for this project's."""
+    values = (text.partition("=")[2] if text.startswith("-") else text for text in texts)
+    values = (part.strip() for value in values for part in value.split(","))
     tops = [module.split(".")[0], *(value.split(".")[0] for value in values if _DOTTED.fullmatch(value))]
     return [top for top in dict.fromkeys(tops) if top not in ("", "gan")]
 
@@ -118,5 +139,5 @@ def upload(wheel, modules, folder):
     """
     with zipfile.ZipFile(wheel) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
-    secrets.refuse({**contents, **{place: file.read_bytes() for place, file in modules.items()}})
+    keys.refuse({**contents, **{place: file.read_bytes() for place, file in modules.items()}})
     storage.copy_files((storage.path(file), folder / place) for place, file in {wheel.name: wheel, **modules}.items())

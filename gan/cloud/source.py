@@ -3,7 +3,7 @@
 import importlib.util
 
 from gan import class_lookup, storage
-from gan.cloud import secrets
+from gan.cloud import keys
 from gan.errors import InputError
 
 # The flags that name classes, and the package's module where a name without a dot is looked up; teams edit these.
@@ -15,6 +15,7 @@ HOMES = {
     "label_loss": "gan.losses",
     "gradient_penalties": "gan.losses",
     "augmentations": "gan.augmentation",
+    "negatives": "gan.negatives",
 }
 
 
@@ -36,7 +37,7 @@ def of_run(train_dir):
     files = {"source/run.json": record}
     for name in _modules(_options(record)):
         files[f"source/{name.replace('.', '/')}.py"] = _file(name)
-    secrets.refuse({name: file.read_bytes() for name, file in files.items()})
+    keys.refuse({name: file.read_bytes() for name, file in files.items()})
     return files
 
 

@@ -18,10 +18,12 @@ import zipfile
 
 import gan
 from gan import storage
-from gan.cloud import secrets
+from gan.cloud import keys, package
 from gan.errors import InputError
 
 _HERE = pathlib.Path(__file__).parent
+# Of this package, beside its modules; as setup.py has it.
+_DATA = ("feature_weights/*", "arena/templates/*", "arena/house_models/*/*", "arena/house_models/*.md")
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold: the same task gives the same bytes on any day
 _NOTEBOOK_REQUIREMENTS = ("ipykernel>=6.29,<8", "nbclient>=0.10,<0.12", "nbformat>=5.10,<6")
 
@@ -51,7 +53,7 @@ def build(target, *, kind, name, arguments, data, pack_data, own_modules, requir
     code = {place: pathlib.Path(file).read_bytes() for place, file in own_modules.items()}
     if entry:
         code[entry.name] = entry.read_bytes()
-    secrets.refuse({**code, "what follows --": " ".join(arguments).encode()})
+    keys.refuse({"what follows --": " ".join(arguments).encode()})
     imported = _imported(code)
     _refuse_missing(imported, {pathlib.PurePath(place).parts[0].removesuffix(".py") for place in code})
     needs_gan = "gan" in imported or name.split(".")[0] == "gan"
@@ -68,18 +70,16 @@ def build(target, *, kind, name, arguments, data, pack_data, own_modules, requir
         "gan_version": gan.__version__,
     }
     lines = _requirements(needs_gan, extras, kind == "notebook", requirements)
-    return _write(
-        target,
-        {
-            "run.py": (_HERE / "task_runner.py").read_bytes(),
-            **({"run_notebook.py": (_HERE / "notebook_runner.py").read_bytes()} if kind == "notebook" else {}),
-            "task.json": (json.dumps(facts, indent=2) + "\n").encode(),
-            "requirements.txt": "".join(f"{line}\n" for line in lines).encode(),
-            **{f"code/{place}": content for place, content in code.items()},
-            **(_own_code() if needs_gan else {}),
-            **packed,
-        },
-    )
+    written = {
+        "run.py": (_HERE / "task_runner.py").read_bytes(),
+        **({"run_notebook.py": (_HERE / "notebook_runner.py").read_bytes()} if kind == "notebook" else {}),
+        "task.json": (json.dumps(facts, indent=2) + "\n").encode(),
+        "requirements.txt": "".join(f"{line}\n" for line in lines).encode(),
+        **{f"code/{place}": content for place, content in code.items()},
+        **(_own_code() if needs_gan else {}),
+    }
+    keys.refuse(written)
+    return _write(target, {**written, **packed})
 
 
 def _entry(kind, name):
@@ -158,6 +158,11 @@ def _requirements(needs_gan, extras, is_notebook, file):
 def _own_requirements(extras):
     """Returns what this package needs, as it was declared: ranges that were tried, for any Python of its range."""
     groups = {}
+    if (installed := _metadata()["Version"]) != gan.__version__:
+        raise InputError(
+            f"gan {installed} is installed here, but this is the code of {gan.__version__}, which may need other "
+            "packages: pip install it again"
+        )
     for line in _metadata().get_all("Requires-Dist"):
         requirement, _, extra = line.partition("; extra == ")
         groups.setdefault(extra.strip("\"'"), []).append(requirement)
@@ -175,14 +180,11 @@ def _metadata():
 
 
 def _own_code():
-    """Returns {place in the zip: content} of this package."""
+    """Returns {place in the zip: content} of this package: what its wheel holds."""
     root = pathlib.Path(gan.__file__).parent
-    files = (file for file in sorted(root.rglob("*")) if file.is_file() and not _is_litter(file.relative_to(root)))
-    return {f"code/gan/{file.relative_to(root).as_posix()}": file.read_bytes() for file in files}
-
-
-def _is_litter(place):
-    return any(part.startswith((".", "__pycache__")) for part in place.parts)
+    files = (file for pattern in ("**/*.py", *_DATA) for file in root.glob(pattern) if file.is_file())
+    places = {file.relative_to(root).as_posix(): file for file in files}
+    return {f"code/gan/{place}": file.read_bytes() for place, file in places.items() if not package.is_litter(place)}
 
 
 def _write(target, members):

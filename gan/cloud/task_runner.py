@@ -22,7 +22,7 @@ def main():
     options = parse(task)
     refuse_wrong_python(task["python"])
     if "://" in options.results:
-        sys.exit(f"error: --results={options.results}: expected a folder of this machine")
+        refuse(f"--results={options.results}: expected a folder of this machine")
     results = pathlib.Path(options.results).expanduser().absolute()
     results.mkdir(parents=True, exist_ok=True)
     python = sys.executable if options.here else prepared_python()
@@ -52,14 +52,20 @@ def refuse_wrong_python(wanted):
     """Insists on a Python that the requirements support: `wanted` is like ">=3.10,<3.14", or "" for any."""
     bounds = [tuple(map(int, bound)) for bound in re.findall(r"(\d+)\.(\d+)", wanted)]
     if bounds and not bounds[0] <= sys.version_info[:2] < bounds[-1]:
-        sys.exit("error: this is Python {}.{}, and the task needs {}".format(*sys.version_info[:2], wanted))
+        refuse("this is Python {}.{}, and the task needs {}".format(*sys.version_info[:2], wanted))
+
+
+def refuse(message):
+    """Ends the process with the exit code of a mistake."""
+    print("error:", message, file=sys.stderr)
+    sys.exit(2)
 
 
 def location(data, packed):
     """Returns where the data is, as absolute paths; URIs stay as they are."""
     if packed and data == packed:
         if re.search(r"[*?\[,]", str(TASK)):
-            sys.exit(f"error: move the task to a folder without any of *?[, in its name, which is {TASK}")
+            refuse(f"move the task to a folder without any of *?[, in its name, which is {TASK}")
         return str(TASK / packed)
     parts = [part.strip() for part in data.split(",") if part.strip()]
     return ",".join(part if "://" in part else os.path.abspath(os.path.expanduser(part)) for part in parts)
@@ -68,7 +74,7 @@ def location(data, packed):
 def prepared_python():
     """Returns the Python of `.venv`, which is made, and filled with what `requirements.txt` names, where it is not."""
     folder = TASK / ".venv"
-    python = folder / "bin" / "python"
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     requirements, installed = TASK / "requirements.txt", folder / "installed.txt"
     if installed.exists() and installed.read_bytes() == requirements.read_bytes():
         return str(python)
@@ -107,7 +113,8 @@ def run(line, results):
     )  # fmt: skip
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: process.send_signal(number))
-    signal.signal(signal.SIGHUP, lambda *_: process.terminate())  # the connection is lost: it may save, and ends
+    if hasattr(signal, "SIGHUP"):  # not on Windows; the connection is lost: it may save, and ends
+        signal.signal(signal.SIGHUP, lambda *_: process.terminate())
     with (results / "task.log").open("ab") as log:
         for text in iter(lambda: process.stdout.read1(1 << 16), b""):
             log.write(text)

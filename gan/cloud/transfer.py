@@ -46,7 +46,7 @@ def require(bucket):
         raise InputError(f"{name}: no such bucket; make it by gcloud storage buckets create {name}, or name another")
 
 
-def upload(files, bucket, snapshot, facts, keep):
+def upload(files, bucket, snapshot, facts):
     """Uploads a submission.
 
     Args:
@@ -54,7 +54,6 @@ def upload(files, bucket, snapshot, facts, keep):
       bucket: the team's bucket or a folder in it, an `epath.Path`.
       snapshot: the hash of the whole submission.
       facts: plain data for the receipt.
-      keep: called with the whole `receipt.Receipt` just before it is uploaded.
 
     Returns:
       An `Upload`.
@@ -73,7 +72,6 @@ def upload(files, bucket, snapshot, facts, keep):
         left = tuple(name for name in objects if name not in files)
         gs.delete(bucket / name for name in left)
         whole = receipt.Receipt(_now(), True, tuple(sorted(files)), found, snapshot, facts)
-        keep(whole)
         _write(place, whole, generation)
     return Upload(whole, sent, left)
 
