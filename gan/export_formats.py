@@ -22,7 +22,7 @@ with epy.lazy_imports():
     import tf2onnx
     from ai_edge_litert import interpreter as litert
 
-    from gan import export_model, models
+    from gan import export_model, fused_layers, models
 
 
 class _Format:
@@ -175,6 +175,10 @@ def _layers_of_keras_alone():
     def traced(layer, *inputs, **settings):
         if isinstance(layer, models.SpectralNormalization):
             return call(layer.fold(), *inputs)
+        if type(layer).__module__ == fused_layers.__name__:
+            for part in fused_layers.in_keras(layer, inputs[0].shape):
+                inputs = [call(part, *inputs)]
+            return inputs[0]
         if type(layer).__module__.split(".")[0] == "keras":
             return call(layer, *inputs, **settings)
         taken = inspect.signature(layer.call).parameters

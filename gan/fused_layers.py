@@ -5,11 +5,24 @@ import tensorflow as tf
 from keras import layers
 
 
+def in_keras(layer, shape):
+    """Returns layers of Keras's own, one to be applied after the other, that answer in inference as `layer` does.
+
+    Args:
+      layer: a built layer of this module.
+      shape: of its input.
+    """
+    plain = type(layer).__bases__[0].from_config(layer.get_config())
+    plain.build(shape)
+    plain.set_weights(layer.get_weights())
+    return [plain, layer.crop(shape)] if isinstance(layer, Conv2DTranspose) else [plain]
+
+
 class BatchNormalization(layers.BatchNormalization):
     """Keras's layer. In training on one device it takes mean, variance and the result from one kernel, not from ten."""
 
     def call(self, x, training=None, mask=None):
-        fits = x.shape.rank == 4 and self.compute_dtype == "float32" and self.axis in (-1, 3)
+        fits = len(x.shape) == 4 and self.compute_dtype == "float32" and self.axis in (-1, 3)
         if not training or mask is not None or self.synchronized or not fits:
             return super().call(x, training=training, mask=mask)
         normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -82,6 +95,15 @@ class Conv2DTranspose(layers.Conv2DTranspose):
             shape = (tf.shape(x)[0], *self.size, self.filters)
             y = tf.nn.conv2d_transpose(x, kernel, shape, strides=2, padding="SAME")
         return self.activation(y if self.bias is None else y + self.bias)
+
+    def crop(self, shape):
+        """Returns the layer that makes `size` of the even size, which Keras's layer has of an input of this shape."""
+        cuts = []
+        for before, after, kernel in zip(shape[1:3], self.size, self.kernel_size, strict=True):
+            # TensorFlow pads the smaller side of an odd sum in front.
+            front = max(2 * before - 2 + kernel - after, 0) // 2 - max(kernel - 2, 0) // 2
+            cuts.append((front, 2 * before - after - front))
+        return layers.Cropping2D(cuts)
 
 
 def _is_thin(kernel):

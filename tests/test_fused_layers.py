@@ -136,3 +136,15 @@ def test_thin_layers_work_in_half_precision(policy):
         in_training, in_inference = layer(in_training, training=True), layer(in_inference, training=False)
     assert in_training.dtype == keras.DTypePolicy(policy).compute_dtype
     np.testing.assert_allclose(tf.cast(in_training, tf.float32), tf.cast(in_inference, tf.float32), atol=0.02)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("size", [(10, 8), (9, 8), (9, 7)], ids=str)
+def test_layers_of_keras_make_the_same_of_a_transposed_convolution(kernel_size, size):
+    x = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype(np.float32)
+    ours = fused_layers.Conv2DTranspose(2, kernel_size, size, bias_initializer="ones", activation="tanh")
+    y, expected = x, ours(x)
+    for layer in fused_layers.in_keras(ours, x.shape):
+        assert type(layer).__module__.startswith("keras.")
+        y = layer(y)
+    assert_same([y], [expected])
