@@ -4,6 +4,7 @@
 hold the same numbers, in inference mode, for any batch size, without training ops, input pipeline or absolute path.
 """
 
+import functools
 import tempfile
 
 import keras
@@ -174,8 +175,15 @@ class _Tf1Graph:
             handles = {id(v.handle): target.handle for v, target in zip(variables, targets, strict=True)}
             for role, function in functions.items():
                 self._import(role, function, handles)
-            self._meta = v1.train.Saver(targets).export_meta_graph().SerializeToString(deterministic=True)
+            self._saver = v1.train.Saver(targets)
+        self._graph = graph
         self._sources = {target.op.name: source for target, source in zip(targets, variables, strict=True)}
+
+    @functools.cached_property
+    def _meta(self):
+        """The graph as a file, which takes longer to make than the graph."""
+        with self._graph.as_default():
+            return self._saver.export_meta_graph().SerializeToString(deterministic=True)
 
     def _import(self, role, function, handles):
         model_input = v1.placeholder(tf.float32, function.inputs[0].shape, name=role.input)

@@ -1,5 +1,6 @@
 """The arena against the submissions of `corpus`: the verdict of the check, contests, workers that lie, the sandbox."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
 import corpus
 import numpy as np
@@ -17,7 +19,7 @@ import pytest
 import record_files
 
 from gan import pictures, records, storage
-from gan.arena import check, check_report, sandbox, snapshot, wire, worker
+from gan.arena import check, check_report, player, sandbox, snapshot, wire, worker
 from gan.arena.player import Player
 from gan.errors import Fault, SubmissionError
 from gan.tournament import TournamentOptions, tournament
@@ -274,10 +276,10 @@ def lying(field, tmp_path, monkeypatch):
     files = snapshot.take(storage.path(field / "Gold"), storage.path(tmp_path / "store"))
     started = []
 
-    def make(program, time_limit=0.6):
+    def make(program, time_limit=0.6, beginning="write({})\n"):
         def start(*_):
             pipe = subprocess.PIPE
-            line = [sys.executable, "-S", "-c", _PROGRAM + program]
+            line = [sys.executable, "-S", "-c", _PROGRAM + beginning + program]
             started.append(subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True))
             return started[-1]
 
@@ -319,6 +321,28 @@ def test_a_size_that_is_none_is_no_traceback(size, lying, examples):
 def test_a_request_that_nobody_reads_ends_with_the_time_limit(lying):
     with lying("time.sleep(60)") as player, pytest.raises(Fault, match="time limit exceeded"):
         player.discriminate(np.zeros((50_000, 12), np.float32))
+
+
+def test_the_start_of_a_worker_is_not_its_teams_time(lying, tmp_path, monkeypatch):
+    """On a machine that does much else, a process may take longer to start than a team has for its part."""
+    now, gate = [0.0], tmp_path / "gate"
+    os.mkfifo(gate)
+    monkeypatch.setattr(player, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    answer = "read(); write({'dtype': '<f4', 'shape': [1]}, b'1234')"
+    with (
+        lying(answer, beginning=f"open({str(gate)!r}).close(); write({{}})\n") as late,
+        concurrent.futures.ThreadPoolExecutor(1) as thread,
+    ):
+        images = thread.submit(late.generate, np.zeros((2, 5), np.float32))
+        with open(gate, "w"):  # once the worker opens it too
+            now[0] += 100
+        assert images.result().shape == (1,)
+
+
+def test_a_worker_that_does_not_start_is_a_fault(lying, monkeypatch):
+    monkeypatch.setattr(player, "START_SECONDS", 0.2)
+    with lying("time.sleep(60)", beginning="") as never, pytest.raises(Fault, match=r"not started within 0\.2 seconds"):
+        never.generate(np.zeros((2, 5), np.float32))
 
 
 def test_an_answer_that_comes_before_the_question_is_refused(lying):

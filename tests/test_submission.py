@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from gan import spec, storage
-from gan.arena import inference, snapshot, submission
+from gan.arena import inference, snapshot, subgraph, submission
 from gan.errors import SubmissionError
 
 v1 = tf.compat.v1
@@ -72,6 +72,29 @@ def test_both_forms_of_our_own_export_are_the_same(tiny_run):
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
     assert found[0][0].shape == (9, 784)
+
+
+def test_nodes_keep_the_attributes_that_they_came_with(tiny_run):
+    """One that is made by looking at it would be a stranger's, and TensorFlow complains of it."""
+    (source,) = (
+        node
+        for node in load(tiny_run[0] / "export" / "step_6", spec.GENERATOR).graph_def.node
+        if not node.input
+        if node.op == "Placeholder"
+    )
+    assert set(source.attr) == {"dtype", "shape"}
+
+
+def test_batch_normalisation_that_does_not_say_its_mode_is_in_training_mode():
+    with tf.Graph().as_default() as graph:
+        x = v1.placeholder(tf.float32, [None, 1, 1, 3], name="x")
+        y = v1.nn.fused_batch_norm(x, *(tf.fill([3], value) for value in (1.0, 0.0, 0.0, 1.0)), is_training=False)[0]
+    graph_def = graph.as_graph_def()
+    subgraph.cut(graph_def, "x:0", y.name)
+    (norm,) = (node for node in graph_def.node if node.op.startswith("FusedBatchNorm"))
+    del norm.attr["is_training"]
+    with pytest.raises(SubmissionError, match="is in training mode"):
+        subgraph.cut(graph_def, "x:0", y.name)
 
 
 def save_module(folder, generate):

@@ -1,16 +1,18 @@
 """Contests between four small teams of known strength, through the functions of the commands."""
 
+import collections
 import hashlib
 import itertools
 import json
 import shutil
+import signal
 
 import corpus
 import numpy as np
 import pytest
 import record_files
 
-from gan import storage
+from gan import stop_signals, storage
 from gan.arena import ledger, organiser, sandbox
 from gan.errors import InputError, RunError
 from gan.referee import RefereeOptions, referee
@@ -176,11 +178,13 @@ def test_other_settings_and_a_second_process_are_refused(options, field, tmp_pat
         tournament(options(seed=4))
     with pytest.raises(InputError, match="tie_break='seed', now it is 'time'"):
         tournament(options(tie_break="time"))
+    handlers = [signal.getsignal(number) for number in stop_signals.STOPS]
     with (
         storage.lock(storage.path(str(tmp_path / "contest"))),
         pytest.raises(InputError, match="in use by another process"),
     ):
         tournament(options())
+    assert [signal.getsignal(number) for number in stop_signals.STOPS] == handlers
 
 
 def test_the_referee_changes_the_bracket_and_nothing_is_lost(options, tmp_path, capsys):
@@ -465,3 +469,30 @@ def test_real_images_of_one_match_are_all_different(options, tmp_path):
     (played, *_) = result["rounds"]
     assert played["directions"][0]["out_of"] == 35 and len(set(played["reals"])) == 15
     assert np.sum(played["directions"][0]["truth"]) == 15
+
+
+def test_a_league_loads_a_team_a_few_times_however_few_are_kept(options, field, tmp_path, monkeypatch):
+    """The time of loading grows as the teams do: for the check, for its images, for its verdicts."""
+    started, start = collections.Counter(), sandbox.start
+
+    def noted(folder, *arguments):
+        started[folder] += 1
+        return start(folder, *arguments)
+
+    monkeypatch.setattr(sandbox, "start", noted)
+    write_list(tmp_path / "teams.csv", {f"Team {i}": field / str(i % 4) for i in range(7)})
+    overview = tournament(options(teams=str(tmp_path / "teams.csv"), format="league", house=False, workers=2))
+    assert len(overview["matches"]) == 21 and len(started) == 7
+    assert max(started.values()) <= 3
+    played = tmp_path / "contest" / overview["matches"][-1]["folder"] / "match.json"
+    replay(ReplayOptions(result=str(played), sandbox="off"))
+
+
+def test_results_of_earlier_versions_are_replayed(options, tmp_path, capsys):
+    overview = tournament(options())
+    file = tmp_path / "contest" / overview["matches"][0]["folder"] / "match.json"
+    result = json.loads(file.read_text())
+    assert result.pop("noise_seed") is None
+    file.write_text(json.dumps(result))
+    replay(ReplayOptions(result=str(file), sandbox=options().sandbox))
+    assert "equal: " in capsys.readouterr().out

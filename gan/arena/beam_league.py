@@ -5,6 +5,7 @@ whose result is there is not played again: so a pipeline that was stopped, or a 
 little.
 """
 
+import collections
 import contextlib
 import functools
 
@@ -58,9 +59,9 @@ class PlayBlock(beam.DoFn):
     def process(self, block):
         """Plays what is missing of a block; a failing model forfeits, as everywhere."""
         try:
-            for pairing in block:
-                if self._ledger.result(pairing.folder) is None:
-                    self._table.play(pairing)
+            missing = [pairing for pairing in block if self._ledger.result(pairing.folder) is None]
+            for _ in self._table.play_together(missing):
+                pass
         except BaseException:  # Beam gives this bundle up
             self.finish_bundle()
             raise
@@ -68,6 +69,21 @@ class PlayBlock(beam.DoFn):
     def finish_bundle(self):
         """Ends the workers."""
         self._resources.close()
+
+
+def blocks(pairings, workers):
+    """Splits matches into lists with few teams in each.
+
+    Args:
+      pairings: `table.Pairing`s.
+      workers: teams that a machine keeps loaded.
+    """
+    size = max(1, workers // 2)
+    found, teams = collections.defaultdict(list), {}
+    for pairing in pairings:
+        numbers = (teams.setdefault(entry["slug"], len(teams)) for entry in pairing.entries.values())
+        found[tuple(sorted(number // size for number in numbers))].append(pairing)
+    return list(found.values())
 
 
 @functools.lru_cache(maxsize=1)

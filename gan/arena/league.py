@@ -1,6 +1,6 @@
 """All generators against all discriminators, for ratings."""
 
-import itertools
+import contextlib
 
 from gan.arena import rules, standings
 
@@ -21,30 +21,25 @@ def play(organiser):
 def _play_all(organiser, decided):
     number = {slug: i for i, slug in enumerate(organiser.entries, 1)}
     playing = [slug for slug in organiser.entries if not organiser.forfeit_of(slug)]
-    blocks = [
-        [
-            (f"league-{number[a]}-{number[b]}", "league", a, b, rules.ROUNDS, None)
-            for a, b in block
-            if organiser.has_discriminator(a) or organiser.has_discriminator(b)
-        ]
-        for block in _blocks(playing, organiser.options.workers)
+    # In the order in which they can be over when one D judges after the other.
+    pairs = [(a, b) for i, b in enumerate(playing) for a in playing[:i]]
+    fixtures = [
+        _fixture(organiser, (a, number[a]), (b, number[b]))
+        for a, b in pairs
+        if organiser.has_discriminator(a) or organiser.has_discriminator(b)
     ]
-    organiser.play_elsewhere(blocks)
-    for arguments in itertools.chain(*blocks):
-        organiser.play(*arguments)
-        organiser.publish()
-        if decided():
-            return
+    with contextlib.closing(organiser.play_ahead(fixtures)) as ready:
+        for arguments in ready:
+            organiser.play(*arguments)
+            organiser.publish()
+            if decided():
+                return
 
 
-def _blocks(slugs, workers):
-    """Yields all pairs, in blocks, so that few of the teams need to be loaded at a time."""
-    size = max(1, workers // 2)
-    groups = [slugs[start : start + size] for start in range(0, len(slugs), size)]
-    for i, group in enumerate(groups):
-        yield itertools.combinations(group, 2)
-        for other in groups[i + 1 :]:
-            yield itertools.product(group, other)
+def _fixture(organiser, a, b):
+    """Returns what `organiser.play` takes, of two teams (slug, number)."""
+    noise_seed = rules.hand_seed(organiser.options.seed, a[1], b[1])
+    return f"league-{a[1]}-{b[1]}", "league", a[0], b[0], rules.ROUNDS, None, "a", noise_seed
 
 
 def advice(organiser):

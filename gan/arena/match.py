@@ -25,7 +25,7 @@ class Contestant:
     Attributes:
       name: as the team list has it.
       slug: the same as a name of files.
-      player: a `player.Player` or a house opponent; None where the team may not play.
+      player: a `player.Player` or a house opponent; None where the team may not play, or is not there yet.
       digest: hash of its snapshot; "" for house opponents.
       forfeit: why it may not play, or None.
     """
@@ -50,6 +50,7 @@ class Fixture:
       tie_break: one of `rules.TIE_BREAKS`; None where a match needs no winner.
       better_seed: "a" or "b".
       attempt: 1, and one more for each rematch.
+      noise_seed: decides the latents, where several matches share them; None: `seed` does.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Fixture:
     tie_break: str | None
     better_seed: str = "a"
     attempt: int = 1
+    noise_seed: int | None = None
 
 
 def reals_needed(number_of_rounds, terms):
@@ -83,34 +85,95 @@ def play(fixture, contestants, pool, terms, recorded_timing=None):
     decision = rules.forfeit(contestants["a"].forfeit, contestants["b"].forfeit, fixture.better_seed)
     if decision:
         return _result(fixture, contestants, pool, terms, [], decision, _timing(contestants, [])), {}
-    played = [_Round(number, fixture, contestants, pool, terms) for number in range(1, fixture.rounds + 1)]
+    played = [_Round(number, fixture, pool, terms) for number in range(1, fixture.rounds + 1)]
+    for one in played:
+        one.play(contestants)
     timing = _timing(contestants, played)
     if fixture.tie_break:
         deciding = recorded_timing or timing
         tallies = [rules.Tally(_points(played, side), *_running_time(deciding[side])) for side in "ab"]
         decision = rules.decide(*tallies, fixture.tie_break, fixture.better_seed)
         if decision is None:
-            extra = _Round(fixture.rounds + 1, fixture, contestants, pool, terms, extra=True)
+            extra = _Round(fixture.rounds + 1, fixture, pool, terms, extra=True)
+            extra.play(contestants)
             played.append(extra)
             points = tuple(_points([extra], side) for side in "ab")
             decision = rules.decide(*tallies, fixture.tie_break, fixture.better_seed, points)
     result = _result(fixture, contestants, pool, terms, played, decision, timing)
-    sheets = {sheet_name(r.number, d): d.sheet for r in played for d in r.directions if d.sheet is not None}
-    return result, sheets
+    return result, _sheets(played)
+
+
+class InParts:
+    """A match that is played a model at a time: nothing is timed, and nobody has to win.
+
+    Args:
+      fixture, contestants, pool, terms: as for `play`; the contestants' players are not used, nobody forfeits.
+    """
+
+    def __init__(self, fixture, contestants, pool, terms):
+        self._fixture = fixture
+        self._contestants = contestants
+        self._pool = pool
+        self._terms = terms
+        self._rounds = [_Round(number, fixture, pool, terms) for number in range(1, fixture.rounds + 1)]
+
+    def noise_seeds(self):
+        """Returns the seeds of the latents of all rounds, for `rounds.deal`."""
+        return [one.noise_seed for one in self._rounds]
+
+    def judge(self, side, player, hands):
+        """Has the D of one side judge all rounds.
+
+        Args:
+          side: "a" or "b".
+          player: that side's.
+          hands: {seed of the latents: `rounds.Hand`} of the other side's G.
+        """
+        for one in self._rounds:
+            one.judge("b" if side == "a" else "a", side, hands[one.noise_seed], player)
+
+    def result(self):
+        """Returns what `play` does, once every D has judged."""
+        played = [one.in_order() for one in self._rounds]
+        timing = _timing(self._contestants, played)
+        result = _result(self._fixture, self._contestants, self._pool, self._terms, played, None, timing)
+        return result, _sheets(played)
 
 
 class _Round:
-    """A played round; `number` counts from 1."""
+    """A round; `number` counts from 1."""
 
-    def __init__(self, number, fixture, contestants, pool, terms, extra=False):
+    def __init__(self, number, fixture, pool, terms, extra=False):
         self.number = number
         self.extra = extra
         drawn = seeds.generator(fixture.seed, "reals").permutation(len(pool))
         self.reals = drawn[(number - 1) * terms.num_reals : number * terms.num_reals]
+        source = fixture.seed if fixture.noise_seed is None else fixture.noise_seed
+        self.noise_seed = seeds.derive(source, "round", number)
+        self.directions = []
+        self._seed = seeds.derive(fixture.seed, "round", number)
+        self._pool = pool
+        self._terms = terms
+
+    def play(self, contestants):
+        """Plays all directions with the teams' players."""
         players = {side: contestant.player for side, contestant in contestants.items()}
         pairs = [(g, d) for g, d in ("ab", "ba") if players[d].has_discriminator]
-        seed = seeds.derive(fixture.seed, "round", number)
-        self.directions = rounds.play(players, pairs, pool.pixels.take(self.reals), terms, seed)
+        self.directions = rounds.play(players, pairs, self._pixels(), self._terms, self._seed, self.noise_seed)
+
+    def judge(self, generator, discriminator, hand, player):
+        """Plays one direction."""
+        direction = rounds.judge(generator, discriminator, hand, player, self._pixels(), self._terms, self._seed)
+        direction.shown = None  # the sheet holds the images too, and a league keeps many
+        self.directions.append(direction)
+
+    def in_order(self):
+        """Puts the directions into the order of `play`, whoever judged first; returns the round."""
+        self.directions.sort(key=lambda direction: direction.generator)
+        return self
+
+    def _pixels(self):
+        return self._pool.pixels.take(self.reals)
 
 
 def _points(played, side):
@@ -141,6 +204,10 @@ def _running_time(timing):
     return (math.inf if timing["seconds"] is None else timing["seconds"]), timing["spread"]
 
 
+def _sheets(played):
+    return {sheet_name(r.number, d): d.sheet for r in played for d in r.directions if d.sheet is not None}
+
+
 def sheet_name(number, direction):
     return f"round_{number}_{direction.generator}_to_{direction.discriminator}.png"
 
@@ -156,7 +223,8 @@ def _result(fixture, contestants, pool, terms, played, decision, timing):
         "format": FORMAT,
         "gan_version": __version__,
         **{
-            key: getattr(fixture, key) for key in ("kind", "id", "stage", "attempt", "seed", "tie_break", "better_seed")
+            key: getattr(fixture, key)
+            for key in ("kind", "id", "stage", "attempt", "seed", "noise_seed", "tie_break", "better_seed")
         },
         "number_of_rounds": fixture.rounds,
         "terms": {**dataclasses.asdict(terms), "columns": rounds.COLUMNS},

@@ -113,4 +113,8 @@ class PlayOptions(CheckOptions):
         choices=rules.TIE_BREAKS,
     )
     disguise: bool = flag(False, "show all images flipped and shifted in one secret way, against lists of known images")
-    workers: int = flag(24, "teams kept loaded at once on a machine; each takes some 200 MB of memory", lower=2)
+    workers: int | None = flag(
+        None,
+        "teams kept loaded at once on a machine, some 200 MB each; default: as many as half of its free memory holds",
+        lower=2,
+    )

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import itertools
 import pathlib
 import time
 
@@ -35,6 +34,7 @@ with epy.lazy_imports():
 
 _SMALL_SEED = 1 << 40
 _PUBLISH_SECONDS = 1.0  # a league plays many matches a second; nobody can look at all of these pages
+_REST = 4  # times as long as publishing took, nothing is published: in a large league the overview is long
 
 
 @dataclasses.dataclass
@@ -99,16 +99,18 @@ class Organiser:
         self.images = Images(options.load_reals(), options.load_training(), options.load_validation())
         self._earlier = [ledger.Ledger(folder) for folder in earlier]
         self._runner = runner
-        self._elsewhere = set()  # folders of matches that the runner has played
+        self._ahead = set()  # folders of matches that were played before `play` asks for them
         self._unpublished = []
-        self._published = 0.0
-        self._resources = contextlib.ExitStack()
+        self._drawn = {}  # {folder of a match: whether its page was drawn as one of a contest in the sandbox}
+        self._next_publication = 0.0
 
     def __enter__(self):
         options = self.options
-        self._resources.enter_context(stop_signals.handled_by(_interrupt))
-        self._resources.enter_context(storage.lock(self.ledger.output))
-        workers = self._resources.enter_context(pool.Pool(self.sandboxed, options.time_limit, options.workers))
+        with contextlib.ExitStack() as resources:
+            resources.enter_context(stop_signals.handled_by(_interrupt))
+            resources.enter_context(storage.lock(self.ledger.output))
+            workers = resources.enter_context(pool.Pool(self.sandboxed, options.time_limit, options.workers))
+            self._resources = resources.pop_all()
         self._table = table.Table(self.ledger, self.terms, self.images.reals, workers, self.sandboxed)
         examples = check.Examples(
             options.contest, self.images.reals, self.images.training, self.images.validation, options.seed
@@ -211,56 +213,73 @@ class Organiser:
         reason = self.ledger.disqualified(decisions).get(entry["name"])
         return f"disqualified: {reason}" if reason else entry.get("forfeit")
 
-    def play(self, match_id, stage, a, b, number_of_rounds, tie_break, better_seed="a"):
-        """Returns the summary of a match between the teams with the slugs `a` and `b`: found, or played now."""
+    def play(self, match_id, stage, a, b, number_of_rounds, tie_break, better_seed="a", noise_seed=None):
+        """Returns the summary of a match between the teams with the slugs `a` and `b`: found, or played now.
+
+        The first attempt has the latents of `noise_seed`, where one is given.
+        """
         decisions = self.ledger.decisions()
-        pairing = self._pair(decisions, match_id, stage, a, b, number_of_rounds, tie_break, better_seed)
+        pairing = self._pair(decisions, match_id, stage, a, b, number_of_rounds, tie_break, better_seed, noise_seed)
         # Forfeits are decided anew, for their reason may change.
         result = None if any(pairing.forfeits.values()) else self.ledger.result(pairing.folder)
-        is_new = result is None or pairing.folder in self._elsewhere
+        is_new = result is None or pairing.folder in self._ahead
         if result is None:
             self.publish()  # what a slow moment held back is shown while this match is played
             result = self._table.play(pairing)
         if is_new:
-            self._elsewhere.discard(pairing.folder)
+            self._ahead.discard(pairing.folder)
             self.say(terminal.match_line(result))
             self._unpublished.append(pairing.folder)
         self.standing.played[pairing.folder] = overview.summary(pairing.folder, result)
         return self.standing.played[pairing.folder]
 
-    def play_elsewhere(self, blocks):
-        """With a runner, plays what is missing of some matches on its machines; `play` finds the results.
+    def play_ahead(self, fixtures):
+        """Plays what is missing of some matches together, on the runner's machines or here; `play` finds the results.
 
         Args:
-          blocks: lists of what `play` takes; one machine plays a list, with few teams in it.
+          fixtures: what `play` takes of each match.
+
+        Yields:
+          The same, in the same order, each as soon as `play` can be called with it.
 
         Raises:
           RunError: the runner failed; what was played until then is kept.
         """
-        if self._runner is None:
-            return
         decisions, begun = self.ledger.decisions(), self.ledger.begun_matches()
-        pairings = ([self._pair(decisions, *arguments) for arguments in block] for block in blocks)
-        missing = [[p for p in block if p.folder not in begun and not any(p.forfeits.values())] for block in pairings]
-        missing = [block for block in missing if block]
+        pairings = [self._pair(decisions, *arguments) for arguments in fixtures]
+        missing = [p for p in pairings if p.folder not in begun and not any(p.forfeits.values())]
+        waiting = {pairing.folder for pairing in missing}
+        self._ahead |= waiting
+        if self._runner is not None:
+            self._play_elsewhere(missing)
+            yield from fixtures
+            return
+        with contextlib.closing(self._table.play_together(missing)) as played:
+            for arguments, pairing in zip(fixtures, pairings, strict=True):
+                while pairing.folder in waiting:
+                    waiting.remove(next(played).folder)
+                yield arguments
+
+    def _play_elsewhere(self, missing):
         if not missing:
             return
-        self._elsewhere = {pairing.folder for pairing in itertools.chain(*missing)}
-        self.say(f"Apache Beam plays {len(self._elsewhere)} matches in {len(missing)} block(s)")
+        blocks = beam_league.blocks(missing, self.options.workers or pool.capacity())
+        self.say(f"Apache Beam plays {len(missing)} matches in {len(blocks)} block(s)")
         names = [field.name for field in dataclasses.fields(arena_options.PlayOptions)]
         needed = arena_options.PlayOptions(**{name: getattr(self.options, name) for name in names} | {"seed": 0})
         player = beam_league.PlayBlock(
             str(self.ledger.output), needed, self.terms, self.images.reals.fingerprint, bool(self._table.house)
         )
-        self._runner.run(beam.ParDo(player), missing)
+        self._runner.run(beam.ParDo(player), blocks)
 
-    def _pair(self, decisions, match_id, stage, a, b, number_of_rounds, tie_break, better_seed="a"):
+    def _pair(self, decisions, match_id, stage, a, b, number_of_rounds, tie_break, better_seed="a", noise_seed=None):
         attempt = self.ledger.attempt(match_id, decisions)
         forfeits = {side: self.forfeit_of(slug, decisions) for side, slug in (("a", a), ("b", b))}
         seed = rules.match_seed(self.options.seed, match_id, attempt)
+        shared = noise_seed if attempt == 1 else None  # all of a rematch is drawn anew
         return table.Pairing(
             self.ledger.match_folder(match_id, a, b, attempt, any(forfeits.values())),
-            match.Fixture(self.kind, match_id, stage, seed, number_of_rounds, tie_break, better_seed, attempt),
+            match.Fixture(self.kind, match_id, stage, seed, number_of_rounds, tie_break, better_seed, attempt, shared),
             {"a": self.entries[a], "b": self.entries[b]},
             forfeits,
         )
@@ -274,6 +293,7 @@ class Organiser:
         while True:
             decisions = self.ledger.decisions()
             self.standing.played = {}
+            self._drawn = {}  # the matches before and after one may be others now
 
             def decided(before=decisions):
                 return self.ledger.decisions() != before
@@ -291,17 +311,21 @@ class Organiser:
     def publish(self, now=False):
         """Writes the overview and the pages of what was played since, unless that was done a moment ago.
 
-        With `now`, all pages are written in any case: at the beginning and at the end.
+        With `now`, all pages are written that are not as they should be: at the beginning and at the end.
         """
-        if not now and time.monotonic() - self._published < _PUBLISH_SECONDS:
+        begin = time.monotonic()
+        if not now and begin < self._next_publication:
             return
-        storage.write_json(self.ledger.output / "tournament.json", overview.build(self))
+        content = overview.build(self)
+        storage.write_json(self.ledger.output / "tournament.json", content)
         if now:
-            page.draw(self.ledger.output)
+            page.draw(self.ledger.output, {f for f, sandbox in self._drawn.items() if sandbox == content["sandbox"]})
         else:
             page.draw_matches(self.ledger.output, self._unpublished)
+        self._drawn |= dict.fromkeys(self._unpublished, content["sandbox"])
         self._unpublished = []
-        self._published = time.monotonic()
+        end = time.monotonic()
+        self._next_publication = end + max(_PUBLISH_SECONDS, _REST * (end - begin))
 
     def warnings(self):
         """Returns what the organiser, and who reads the page, should know."""

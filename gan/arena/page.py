@@ -24,11 +24,13 @@ _TABLES = (("Teams", "teams"), ("Generators", "generators"), ("Discriminators", 
 _TREE_SLOTS = 32  # stages of more teams are lists: a tree of them fits on no screen
 
 
-def draw(output):
+def draw(output, drawn=()):
     """Writes every page, and the style and script that all share.
 
     Args:
       output: `epath.Path` of the folder with `tournament.json`, `matches` and `teams`.
+      drawn: folders of matches, as `tournament.json` has them, whose pages are there and as they should be; still, one
+        with a new match after it is written, and the last one.
 
     Raises:
       FileNotFoundError: `tournament.json`, or the `match.json` of a match that it lists, is missing.
@@ -36,7 +38,9 @@ def draw(output):
     _state_of_team.cache_clear()
     site = _Site(output)
     site.write_assets()
-    for number in range(len(site.matches)):
+    missing = [number for number, match in enumerate(site.matches) if match["folder"] not in drawn]
+    last = {len(site.matches) - 1} if site.matches else set()  # it tells whether another one may follow
+    for number in sorted(_with_those_before(missing) | last):
         site.write_match(number)
     for slug in site.teams:
         site.write_team(slug)
@@ -60,11 +64,15 @@ def draw_matches(output, folders):
     site = _Site(output)
     site.write_assets()
     played = [number for number, match in enumerate(site.matches) if match["folder"] in folders]
-    for number in sorted({max(number - 1, 0) for number in played} | set(played)):
+    for number in sorted(_with_those_before(played)):
         site.write_match(number)
     for slug in {site.matches[number][side] for number in played for side in "ab"} & site.teams.keys():
         site.write_team(slug)
     site.write_index()
+
+
+def _with_those_before(numbers):
+    return {max(number - 1, 0) for number in numbers} | set(numbers)
 
 
 class _Site:

@@ -6,6 +6,7 @@ import selectors
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 from gan import spec, storage
@@ -14,6 +15,7 @@ from gan.errors import Fault, printable
 
 MEMORY_MB = 4096
 MAX_INPUT_SIZE = 1 << 20
+START_SECONDS = 300.0  # for a process of ours; on a machine that does much else, it may take long
 _MAX_STDERR = 4000
 _LAST_BLOCKS = 100
 
@@ -26,7 +28,10 @@ class Player:
     Args:
       files: the team's `snapshot.Snapshot`; an attribute as well.
       sandboxed: from `sandbox.resolve`.
-      time_limit: seconds for everything between two calls of `start_part`.
+      time_limit: seconds for everything between two calls of `start_part`, the start of the worker apart.
+
+    Attributes:
+      in_use: a lock, for whoever shares players between threads.
     """
 
     has_discriminator = True
@@ -34,6 +39,7 @@ class Player:
 
     def __init__(self, files, sandboxed, time_limit):
         self.files = files
+        self.in_use = threading.Lock()
         self._sandboxed = sandboxed
         self._time_limit = time_limit
         self._left = time_limit
@@ -111,23 +117,32 @@ class Player:
 
     def _ask(self, role, batch=None):
         self.start()
+        with self._closing(role, f"the worker has not started within {START_SECONDS:g} seconds"):
+            self._worker.await_start(START_SECONDS)
         begin = time.monotonic()
         try:
-            header, output = self._worker.ask({"role": role.name}, batch, self._left)
-        except wire.WireError as error:
-            self.close()
-            raise Fault(role.name, str(error)) from None
-        except TimeoutError:
-            self.close()
-            raise Fault(role.name, f"time limit exceeded: the limit was {self._time_limit:g} seconds") from None
-        except BaseException:  # a signal in the middle of an answer: the rest of it must not meet the next question
-            self.close()
-            raise
+            with self._closing(role, f"time limit exceeded: the limit was {self._time_limit:g} seconds"):
+                header, output = self._worker.ask({"role": role.name}, batch, self._left)
         finally:
             self._left = max(0.0, self._left - (time.monotonic() - begin))
         if "fault" in header:
             raise Fault(role.name, str(header["fault"]))
         return header, output
+
+    @contextlib.contextmanager
+    def _closing(self, role, late):
+        """Ends a worker that did not answer as it should; `late` says that it took too long."""
+        try:
+            yield
+        except wire.WireError as error:
+            self.close()
+            raise Fault(role.name, str(error)) from None
+        except TimeoutError:
+            self.close()
+            raise Fault(role.name, late) from None
+        except BaseException:  # a signal in the middle of an answer: the rest of it must not meet the next question
+            self.close()
+            raise
 
 
 @contextlib.contextmanager
@@ -150,9 +165,20 @@ class _Worker:
 
     def __init__(self, process):
         self._process = process
+        self._started = False
         self._stderr = b""
         for stream in (process.stdin, process.stdout, process.stderr):
             os.set_blocking(stream.fileno(), False)
+
+    def await_start(self, seconds):
+        """Waits until the process can be asked, if that was not awaited before.
+
+        Raises:
+          TimeoutError, WireError: as for `ask`.
+        """
+        if not self._started:
+            self._receive(b"", time.monotonic() + seconds)
+            self._started = True
 
     def ask(self, header, batch, seconds):
         """Sends one message and returns the answer, (header, array or None).
@@ -163,7 +189,10 @@ class _Worker:
         """
         deadline = time.monotonic() + seconds
         self._refuse_early_answers()
-        prefix = self._exchange(wire.pack(header, batch), wire.LENGTHS.size, deadline)
+        return self._receive(wire.pack(header, batch), deadline)
+
+    def _receive(self, question, deadline):
+        prefix = self._exchange(question, wire.LENGTHS.size, deadline)
         header_bytes, body_bytes = wire.lengths(prefix)
         text = self._exchange(b"", header_bytes, deadline)
         return wire.unpack(text, self._exchange(b"", body_bytes, deadline))

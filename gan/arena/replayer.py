@@ -69,7 +69,8 @@ def _fields(terms):
 
 def _fixture(result):
     names = {field.name for field in dataclasses.fields(match.Fixture)} - {"rounds"}
-    return {name: result[name] for name in names} | {"rounds": result["number_of_rounds"]}
+    # Results of earlier versions know less.
+    return {name: result[name] for name in names & result.keys()} | {"rounds": result["number_of_rounds"]}
 
 
 def _images(then, contest, options, size):

@@ -2,6 +2,9 @@
 
 A model takes part through two functions of arrays (`generate`, `discriminate`) that may raise `Fault`. Both sides see
 8-bit PNG files and nothing else, so that nothing but the picture tells a generated image from a real one.
+
+`play` plays a round between two teams that are there. `deal` and `judge` are its halves, one G and one D, for contests
+in which the same images are judged by many.
 """
 
 import dataclasses
@@ -43,6 +46,19 @@ class Terms:
         return self.num_generate + self.num_reals
 
 
+@dataclasses.dataclass(frozen=True)
+class Hand:
+    """The images that a G makes for a round.
+
+    Attributes:
+      pixels: uint8 [num_generate, image_size]; None where G failed.
+      failure: the `Fault` then, else None.
+    """
+
+    pixels: np.ndarray | None = None
+    failure: Fault | None = None
+
+
 @dataclasses.dataclass
 class Direction:
     """One team's G against another team's D.
@@ -77,7 +93,7 @@ class Direction:
         return sum(rules.verdict(p) == truth == real for p, truth in zip(self.p, self.truth, strict=False))
 
 
-def play(players, pairs, reals, terms, seed):
+def play(players, pairs, reals, terms, seed, noise_seed=None):
     """Plays one round.
 
     Args:
@@ -85,50 +101,97 @@ def play(players, pairs, reals, terms, seed):
       pairs: (key of the generator, key of the discriminator) for each direction.
       reals: uint8 [num_reals, image_size], the same in all directions.
       terms: the `Terms`.
-      seed: decides latents and orders.
+      seed: decides orders, and latents too unless they have a seed of their own.
+      noise_seed: decides the latents.
 
     Returns:
       A `Direction` for each pair.
     """
     for player in players.values():
         player.start_part()
-    noise = random_noise_generator.generate_noise(
-        terms.num_generate, terms.contest.latent_size, seeds.generator(seed, "noise")
-    )
-    directions, parts = [], []
+    directions, timed = [], []
     for generator, discriminator in pairs:
         direction = Direction(generator, discriminator, terms.out_of)
         directions.append(direction)
-        try:
-            parts += _play_direction(direction, players, noise, reals, terms, seed)
-        except Fault as fault:
-            direction.failure = fault
+        made = _making(players[generator], terms, seed if noise_seed is None else noise_seed)
+        hand = _hand(made, players[generator], terms)
+        judged = _judge(direction, hand, players[discriminator], reals, terms, seed)
+        timed += [(direction, made), (direction, judged)]
     if terms.timed:
-        _time_interleaved(parts)
+        _time_interleaved(timed)
     return directions
 
 
-def _play_direction(direction, players, noise, reals, terms, seed):
-    """Fills in a direction; returns its two `_Part`s for the timing."""
-    player = players[direction.generator]
-    made = _Part(direction, spec.GENERATOR, player.generate, noise)
-    generated = made.first_output(lambda images: _image_fault(images, player, terms))
+def deal(player, terms, noise_seed):
+    """Has one G make its images for a round.
 
-    pixels = np.concatenate([spec.to_8bit(generated), reals])
+    Args:
+      player: as for `play`.
+      terms: the `Terms`.
+      noise_seed: decides the latents.
+
+    Returns:
+      A `Hand`.
+    """
+    player.start_part()
+    return _hand(_making(player, terms, noise_seed), player, terms)
+
+
+def judge(generator, discriminator, hand, player, reals, terms, seed):
+    """Has one D tell a G's images from real ones; nothing is timed.
+
+    Args:
+      generator, discriminator: keys of the two teams.
+      hand: the generator's `Hand`.
+      player: that of the discriminator.
+      reals, terms, seed: as for `play`.
+
+    Returns:
+      The `Direction`.
+    """
+    player.start_part()
+    direction = Direction(generator, discriminator, terms.out_of)
+    _judge(direction, hand, player, reals, terms, seed)
+    return direction
+
+
+def _making(player, terms, noise_seed):
+    noise = random_noise_generator.generate_noise(
+        terms.num_generate, terms.contest.latent_size, seeds.generator(noise_seed, "noise")
+    )
+    return _Part(spec.GENERATOR, player.generate, noise)
+
+
+def _hand(made, player, terms):
+    try:
+        return Hand(spec.to_8bit(made.first_output(lambda images: _image_fault(images, player, terms))))
+    except Fault as fault:
+        return Hand(failure=fault)
+
+
+def _judge(direction, hand, player, reals, terms, seed):
+    """Fills in a direction; returns D's `_Part`, or None where there was nothing to judge."""
+    if hand.failure:
+        direction.failure = hand.failure
+        return None
+    pixels, shape = np.concatenate([hand.pixels, reals]), terms.contest.image_shape
     if terms.disguise:
-        pixels = _disguise(pixels, terms.contest.image_shape, seeds.generator(seed, "disguise"))
+        pixels = _disguise(pixels, shape, seeds.generator(seed, "disguise"))
     order = seeds.generator(seed, "order", direction.generator).permutation(len(pixels))
-    shape = terms.contest.image_shape
     direction.truth = [int(place >= terms.num_generate) for place in order]
     direction.sheet = pictures.encode(pictures.grid(pixels[order], shape, COLUMNS), "PNG")
 
     direction.shown = pictures.cells(pictures.decode(direction.sheet), shape, COLUMNS, len(pixels))
     images = spec.from_8bit(direction.shown)
-    judged = _Part(direction, spec.DISCRIMINATOR, players[direction.discriminator].discriminate, images)
-    p = judged.first_output(lambda p: spec.prediction_fault(p, len(images)))
-    judged.probe(seeds.generator(seed, "probe", direction.generator), p)
+    judged = _Part(spec.DISCRIMINATOR, player.discriminate, images)
+    try:
+        p = judged.first_output(lambda p: spec.prediction_fault(p, len(images)))
+        judged.probe(seeds.generator(seed, "probe", direction.generator), p)
+    except Fault as fault:
+        direction.failure = fault
+        return judged
     direction.p = [float(belief) for belief in p[:, 0]]
-    return made, judged
+    return judged
 
 
 def _image_fault(images, player, terms):
@@ -152,9 +215,8 @@ def _disguise(pixels, shape, rng):
 class _Part:
     """One model's share in one direction: one retry, then its fault is the direction's."""
 
-    def __init__(self, direction, role, call, batch):
-        self._direction = direction
-        self._role = role
+    def __init__(self, role, call, batch):
+        self.role = role
         self._call = call
         self._batch = batch
         self._retries = rules.RETRIES
@@ -170,7 +232,7 @@ class _Part:
         def checked():
             output = self._call(self._batch)
             if fault := fault_of(output):
-                raise Fault(self._role.name, fault)
+                raise Fault(self.role.name, fault)
             return output
 
         self._output = self._with_retry(checked)
@@ -186,26 +248,24 @@ class _Part:
 
         def alone():
             if fault := repeat_fault(output[some], self._call(self._batch[some])):
-                raise Fault(self._role.name, f"p depends on the other images of the batch: {fault}")
+                raise Fault(self.role.name, f"p depends on the other images of the batch: {fault}")
 
         self._with_retry(alone)
 
     def time(self):
-        """Times one more call, which must repeat the first output."""
-        if self._direction.failure is None:
-            try:
-                seconds = self._with_retry(self._timed)
-                self._direction.seconds.setdefault(self._role.name, []).append(seconds)
-            except Fault as fault:
-                self._direction.failure = fault
-                self._direction.p = []
+        """Returns the seconds of one more call, which must repeat the first output.
+
+        Raises:
+          Fault: it does not, twice.
+        """
+        return self._with_retry(self._timed)
 
     def _timed(self):
         begin = time.perf_counter()
         output = self._call(self._batch)
         seconds = time.perf_counter() - begin
         if fault := repeat_fault(self._output, output):
-            raise Fault(self._role.name, fault)
+            raise Fault(self.role.name, fault)
         return seconds
 
     def _with_retry(self, call):
@@ -236,10 +296,19 @@ def largest_difference(first, second):
 
 
 def _time_interleaved(parts):
-    """Calls all models in turn, so that a slow moment of the machine meets every team. The first calls were warm-up."""
+    """Calls all models in turn, so that a slow moment of the machine meets every team. The first calls were warm-up.
+
+    Args:
+      parts: (`Direction`, `_Part`) for each model; the seconds, or the fault, are noted in the direction.
+    """
     for _ in range(rules.TIMED_CALLS):
-        for part in parts:
-            part.time()
+        for direction, part in parts:
+            if direction.failure is None:
+                try:
+                    direction.seconds.setdefault(part.role.name, []).append(part.time())
+                except Fault as fault:
+                    direction.failure = fault
+                    direction.p = []
 
 
 def median_and_spread(calls):

@@ -13,6 +13,7 @@ ROUNDS = 1
 FINAL_ROUNDS = 3
 TIE_BREAKS = ("time", "extra_round", "seed")
 RETRIES = 1
+HANDS = 20  # lots of latents of a league, of which each match plays one
 
 
 def verdict(p):
@@ -146,6 +147,18 @@ def order_by_seed(teams, ratings, master_seed):
 def match_seed(master_seed, match_id, attempt=1):
     """Returns the seed of every draw in one match; a rematch (attempt 2, 3, ...) is drawn anew."""
     return seeds.derive(master_seed, "match", match_id, attempt)
+
+
+def hand_seed(master_seed, number_a, number_b):
+    """Returns the seed of the latents that a match of a league shares with others.
+
+    A generator makes `HANDS` hands of images at most, however many teams there are, and shows none of them twice before
+    it has shown them all.
+
+    Args:
+      number_a, number_b: the two teams' places in the list, in which they differ.
+    """
+    return seeds.derive(master_seed, "hand", (number_a + number_b) % HANDS)
 
 
 def mock_pairs(names, master_seed, session):

@@ -155,7 +155,7 @@ def _check(graph_def, placeholder):
                 f"the model wants a second input, {node.name!r}: export a graph in which it is a constant"
             )
         _refuse_open_attributes(node)
-        if node.op.startswith("FusedBatchNorm") and (node.attr["is_training"].b or "is_training" not in node.attr):
+        if node.op.startswith("FusedBatchNorm") and ("is_training" not in node.attr or node.attr["is_training"].b):
             raise SubmissionError(
                 f"batch normalisation ({node.name}) is in training mode, so one image changes the others: "
                 "export with training off (is_training=False)"

@@ -120,7 +120,9 @@ def _object_keys(meta_graph, graph_def, prefix):
     concrete = meta_graph.object_graph_def.concrete_functions
     keys = {}
     for call in graph_def.node:
-        bound = concrete[call.attr["f"].func.name].bound_inputs if call.attr["f"].func.name in concrete else ()
+        if "f" not in call.attr or call.attr["f"].func.name not in concrete:  # looking at an attribute makes it
+            continue
+        bound = concrete[call.attr["f"].func.name].bound_inputs
         edges = [edge for edge in call.input if not edge.startswith("^")]
         for edge, object_id in zip(edges[len(edges) - len(bound) :], bound, strict=False):
             if edge in nodes and object_id in checkpoint_keys:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 
 from gan import storage
-from gan.arena import match, sandbox, snapshot
+from gan.arena import match, sandbox, sittings, snapshot
 from gan.errors import InputError
 
 
@@ -55,21 +55,52 @@ class Table:
                 for side, entry in pairing.entries.items()
             }
             result, sheets = match.play(pairing.fixture, contestants, self._reals, self._terms)
+        return self._save(pairing, result, sheets)
+
+    def play_together(self, pairings):
+        """Plays matches of a league in which nobody forfeits, each team loaded but once or twice for all of them.
+
+        Args:
+          pairings: `Pairing`s.
+
+        Yields:
+          The pairings, each when its result is written.
+        """
+        played = sittings.play(
+            pairings,
+            self._reals,
+            self._terms,
+            lambda entry: entry["slug"] not in self.house,
+            self._player,
+            self._workers.threads,
+        )
+        for pairing, result, sheets in played:
+            self._save(pairing, result, sheets)
+            yield pairing
+
+    def _save(self, pairing, result, sheets):
         result["sandboxed"] = self._sandboxed
         self._ledger.save_result(pairing.folder, result, sheets)
         return result
 
     @contextlib.contextmanager
     def _contestant(self, entry, forfeit):
-        name, slug = entry["name"], entry["slug"]
+        name, slug, digest = entry["name"], entry["slug"], entry.get("snapshot") or ""
+        if forfeit:
+            yield match.Contestant(name, slug, None, digest, forfeit)
+        else:
+            with self._player(entry) as player:
+                yield match.Contestant(name, slug, player, digest)
+
+    @contextlib.contextmanager
+    def _player(self, entry):
+        slug = entry["slug"]
         if slug in self.house:
-            yield match.Contestant(name, slug, self.house[slug])
-        elif forfeit:
-            yield match.Contestant(name, slug, None, entry["snapshot"] or "", forfeit)
+            yield self.house[slug]
         else:
             files = snapshot.read(snapshot.folder_of(self._ledger.store(slug), entry["snapshot"]))
             with self._workers.playing(slug, files) as player:
-                yield match.Contestant(name, slug, player, files.digest)
+                yield player
 
 
 def resolve_sandbox(options, output):

@@ -38,7 +38,7 @@ _ROLES = {role.name: role for role in spec.ROLES}
 
 
 def main(argv):
-    """Answers requests from standard input until it ends.
+    """Says that it is ready, with an empty message, and answers requests from standard input until that ends.
 
     Args:
       argv: (program, snapshot folder, name of its TF1 checkpoint or "", megabytes of memory, seconds of computing per
@@ -48,11 +48,10 @@ def main(argv):
     requests, answers = _private_pipes()
     _limit(int(megabytes))
     models = {}
+    _write(answers, wire.pack({}))
     while (message := _read(requests)) is not None:
         _allow_seconds(float(seconds))
-        answer = _answer(models, pathlib.Path(folder), checkpoint or None, *message)
-        answers.write(answer)
-        answers.flush()
+        _write(answers, _answer(models, pathlib.Path(folder), checkpoint or None, *message))
 
 
 def _private_pipes():
@@ -87,6 +86,11 @@ def _read(requests):
         return None
     header, body = wire.lengths(prefix)
     return wire.unpack(requests.read(header), requests.read(body))
+
+
+def _write(answers, message):
+    answers.write(message)
+    answers.flush()
 
 
 def _answer(models, folder, checkpoint, request, batch):
