@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from gan import storage
+from gan import storage, training_state
 from gan.errors import RunError
 
 SANDBOX = "--sandbox=auto"  # as in a contest, where it works
@@ -49,7 +49,7 @@ def exports(preset, count, folder, *flags):
         *(f"--preset={preset}", f"--train_dir={folder}", f"--max_steps={count}", "--export_model_steps=1"),
         *("--noexport_generated_images", *flags),
     )
-    return [folder / "export" / f"step_{step}" for step in range(1, count + 1)]
+    return [training_state.export_folder(folder, step) for step in range(1, count + 1)]
 
 
 def write_list(file, submissions):

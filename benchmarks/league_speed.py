@@ -18,10 +18,13 @@ with epy.lazy_imports():
 SIZES = (5, 10, 20, 35, 50)
 PICTURE = "league_speed.png"
 MOST_SECONDS = 600.0  # of the largest league: one sitting
-MOST_GROWTH = {"loading": 1.25, "all": 2.0}  # powers of the number of teams
 _BRIEF_SIZES = (2, 4)
 _MOST_TURNS = 3  # a turn of all leagues takes minutes
 _LOADING = (league_stages.TAKING_IN, league_stages.LOADING)
+_GROWING = {  # what: (its stages, the largest power of the number of teams with which its time may grow)
+    "snapshots, checks and loading in a league": (_LOADING, 1.25),
+    "all of a league": ((league_stages.WHOLE,), 2.0),
+}
 _PAIRS = (league_stages.JUDGING, league_stages.SAVING, league_stages.PAGES)
 
 
@@ -53,12 +56,6 @@ def _rows(found, medians, fit, judged):
     largest = max(found)
     before = sorted(found)[-3:][0]
     whole = {f"{teams} teams": [each[league_stages.WHOLE] for each in leagues] for teams, leagues in found.items()}
-    loading = {f"{teams} teams": [_sum(each, _LOADING) for each in leagues] for teams, leagues in found.items()}
-    growths = {
-        "loading": growth({teams: _sum(medians[teams], _LOADING) for teams in (before, largest)}),
-        "all": growth({teams: medians[teams][league_stages.WHOLE] for teams in (before, largest)}),
-    }
-    bounds = MOST_GROWTH if judged else {}
     parts = ", ".join(f"{name} {amount:.3g}" for name, amount in sorted(medians[largest].items()))
     return [
         table.Row(
@@ -70,21 +67,16 @@ def _rows(found, medians, fit, judged):
             at_most=MOST_SECONDS if judged else None,
             remark=f"{fit[0]:.3g} s x teams + {fit[1]:.3g} s x teams^2; of {largest} teams, in s: {parts}",
         ),
-        table.Row(
-            what="snapshots, checks and loading in a league",
-            unit="s",
-            measured=loading,
-            judged=f"power of the number of teams, {before} to {largest}",
-            number=growths["loading"],
-            at_most=bounds.get("loading"),
-        ),
-        table.Row(
-            what="all of a league",
-            unit="s",
-            measured=whole,
-            judged=f"power of the number of teams, {before} to {largest}",
-            number=growths["all"],
-            at_most=bounds.get("all"),
+        *(
+            table.Row(
+                what=what,
+                unit="s",
+                measured={f"{teams} teams": [_sum(each, stages) for each in found[teams]] for teams in found},
+                judged=f"power of the number of teams, {before} to {largest}",
+                number=growth({teams: _sum(medians[teams], stages) for teams in (before, largest)}),
+                at_most=most if judged else None,
+            )
+            for what, (stages, most) in _GROWING.items()
         ),
     ]
 

@@ -7,13 +7,11 @@ import statistics
 
 from etils import epy
 
-from benchmarks import table, turns
-from gan import keeper, readers, storage, tracking, train, training_log, training_session, training_state
+from benchmarks import table, trainings, turns
+from gan import keeper, storage, tracking, train, training_log, training_state
 
 with epy.lazy_imports():
-    import tensorflow as tf
-
-    from gan import distribution, export_model, trainer
+    from gan import export_model
 
 PRESETS = ("default", "dcgan")
 MOST_SHARE = 0.03  # of the training time
@@ -106,14 +104,11 @@ class _Run:
     """A run as `gan.train` makes it, whose parts are called one by one."""
 
     def __init__(self, preset, pattern, path, settings):
-        tf.config.experimental.enable_op_determinism()  # as `gan.train` does on a CPU
         options = train.TrainOptions.of_preset(
             preset, train_data_pattern=pattern, train_dir=str(path), num_epochs=10**6, **settings
         )
-        data, devices = readers.read(options, pattern, "train"), distribution.Devices()
-        networks = trainer.Trainer(options, data.shape, devices=devices)
+        data, networks, self._steps = trainings.begin(options)
         exporter = export_model.Exporter(networks.current_pair(), networks.contest, {})
-        self._steps = training_session.Steps(options, data, networks, devices, 0, lambda: "nothing is saved here")
         self._made = iter(self._steps)
         self._log = training_log.TrainingLog(
             path,

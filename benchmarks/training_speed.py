@@ -12,14 +12,12 @@ import sysconfig
 
 from etils import epy
 
-from benchmarks import floor, table, turns
+from benchmarks import floor, table, trainings, turns
 from benchmarks.peers.recipe import Recipe
 from gan import random_noise_generator, readers, seeds, train
 
 with epy.lazy_imports():
-    import tensorflow as tf
-
-    from gan import distribution, trainer, training_session
+    from gan import trainer
 
 OWN, SHARED, KERNELS = "gan", "gan, --shared_pass", "kernels alone"
 # D without batch normalisation answers for each image by itself, which sharing needs.
@@ -81,11 +79,7 @@ def faces(options):
 
 def own_loop(name, recipe, pattern, steps):
     """Returns a piece of work: steps as `gan.train` makes them, input included; it returns images per second."""
-    tf.config.experimental.enable_op_determinism()  # as `gan.train` does on a CPU
-    options = own_options(recipe, pattern, **OWN_SETTINGS[name])
-    data, devices = faces(options), distribution.Devices()
-    networks = trainer.Trainer(options, data.shape, devices=devices)
-    made = iter(training_session.Steps(options, data, networks, devices, 0, lambda: "nothing is saved here"))
+    made = iter(trainings.begin(own_options(recipe, pattern, **OWN_SETTINGS[name])).steps)
     return lambda: steps * recipe.batch_size / turns.seconds_of(lambda: _exhaust(itertools.islice(made, steps)))
 
 

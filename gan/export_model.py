@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from gan import __version__, spec, storage
+from gan import __version__, spec, storage, training_state
 from gan.errors import RunError
 
 v1 = tf.compat.v1
@@ -50,7 +50,7 @@ class Exporter:
             saved_model = epath.Path(temporary) / "saved_model"
             self._saved_model.write(saved_model)
             self._describe(saved_model, step, facts)
-            storage.publish_folder(saved_model, train_dir / "export" / f"step_{step}", last="submission.json")
+            storage.publish_folder(saved_model, training_state.export_folder(train_dir, step), last="submission.json")
 
             checkpoint = epath.Path(temporary) / "checkpoint_files"
             self._tf1_graph.write(checkpoint, step)
@@ -84,7 +84,7 @@ def _names_step(file, step):
 
 def is_complete(train_dir, step):
     """Whether `train_dir` is the submission of exactly this step, in both forms."""
-    markers = [train_dir / "submission.json", train_dir / "export" / f"step_{step}" / "submission.json"]
+    markers = [train_dir / "submission.json", training_state.export_folder(train_dir, step) / "submission.json"]
     described = all(marker.exists() and storage.read_json(marker)["step"] == step for marker in markers)
     return described and _names_step(train_dir / "checkpoint", step)
 

@@ -135,7 +135,7 @@ class Keeper:
 
     def _tell_export(self, found):
         seen, calibration = found
-        self._log.artifact(seen.step, "submission", self._folder.path / "export" / f"step_{seen.step}")
+        self._log.artifact(seen.step, "submission", training_state.export_folder(self._folder.path, seen.step))
         self._log.quality(seen)
         if calibration:
             self._log.say(
@@ -153,7 +153,7 @@ class Keeper:
 
     def _copy_export(self, step):
         """Brings an export to `--model_dir`, unless it is there; a session before may have been killed first."""
-        target, export = storage.path(self._options.model_dir), self._folder.path / "export" / f"step_{step}"
+        target, export = storage.path(self._options.model_dir), training_state.export_folder(self._folder.path, step)
         marks = [place / "submission.json" for place in (export, target)]
         if not marks[1].exists() or marks[0].read_bytes() != marks[1].read_bytes():
             storage.publish_folder(export, target, last="submission.json")

@@ -187,7 +187,7 @@ class Trainer:
             real=devices.rows(images),
             labels=devices.rows(labels) if self.discriminator.uses_labels else None,
             noise=devices.rows(noise),
-            spoiled=devices.rows(self._negatives.of(images, spoil_seed)),
+            spoiled=devices.rows(self._negatives.of(images, spoil_seed)) if self._negatives.count else None,
             is_spoiled=devices.rows(tf.range(self._options.batch_size)[:, None] < self._negatives.count),
             shown_seeds=shown_seeds,
             penalty_seed=penalty_seed if penalised else None,
@@ -256,7 +256,7 @@ class Trainer:
 
     def _shown_to_d(self, batch, generated):
         """Returns (real images, images to be taken for generated) as D sees them when it learns."""
-        fake = tf.where(batch.is_spoiled, batch.spoiled, generated)
+        fake = generated if batch.spoiled is None else tf.where(batch.is_spoiled, batch.spoiled, generated)
         return self._shown(batch.real, batch.shown_seeds[0]), self._shown(fake, batch.shown_seeds[1])
 
     def _shown(self, images, seed):
@@ -397,7 +397,7 @@ class _Batch:
       real: images.
       labels: of them; None for networks without.
       noise: for G.
-      spoiled: images, of which D is shown those with `is_spoiled` [N, 1] in place of G's.
+      spoiled: images, of which D is shown those with `is_spoiled` [N, 1] in place of G's; None without negatives.
       shown_seeds: for the augmentation of the real images, of the generated ones, and of those that G learns from.
       penalty_seed: None in a step without gradient penalties.
     """
@@ -405,7 +405,7 @@ class _Batch:
     real: tf.Tensor
     labels: tf.Tensor | None
     noise: tf.Tensor
-    spoiled: tf.Tensor
+    spoiled: tf.Tensor | None
     is_spoiled: tf.Tensor
     shown_seeds: list
     penalty_seed: tf.Tensor | None

@@ -6,7 +6,17 @@ import time
 
 import numpy as np
 
-from gan import calibration, keeper, random_noise_generator, readers, seeds, stop_signals, storage, training_log
+from gan import (
+    calibration,
+    keeper,
+    random_noise_generator,
+    readers,
+    seeds,
+    stop_signals,
+    storage,
+    training_log,
+    training_state,
+)
 from gan.errors import Interrupted, RunError
 
 _LEAST_PER_HELD_OUT = 10  # training images for each that is held out
@@ -193,7 +203,7 @@ class Session:
         path = self._folder.path
         files = {
             path: f"the submission of step {self._step}; hand over this folder as it is",
-            path / "export" / f"step_{self._step}": "the same as a SavedModel",
+            training_state.export_folder(path, self._step): "the same as a SavedModel",
             path / "train.log": "a line a step",
             **self._log.places,
         }

@@ -147,6 +147,11 @@ class RunFolder:
         return self.path / "resume" / f"step_{step}.npz"
 
 
+def export_folder(train_dir, step):
+    """Returns the folder of a run that holds the SavedModel of a step."""
+    return train_dir / "export" / f"step_{step}"
+
+
 def changes(before, now):
     """Returns {name: [before, now]} for the values that differ between two records of one run."""
     return {name: [before.get(name), value] for name, value in now.items() if before.get(name) != value}

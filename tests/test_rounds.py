@@ -96,6 +96,19 @@ def test_the_running_time_is_a_median_of_five_turns():
     assert rounds.median_and_spread([5, 1, 4, 2, 3]) == (3, 4)
 
 
+def test_a_model_that_fails_before_its_first_timed_call_has_no_times():
+    calls = []
+
+    def restless(noise):
+        calls.append(None)
+        return dark(noise) / len(calls)
+
+    direction = play(restless)
+    assert "the same input gave outputs that differ" in str(direction.failure)
+    assert direction.failure.side == "generator"
+    assert direction.seconds == {}, "a median of no times would end the contest"
+
+
 def test_both_teams_take_turns_and_share_latents_and_reals():
     seen = {"a": [], "b": []}
 

@@ -49,7 +49,7 @@ class Comparison:
 
     def submission(self, point):
         """Returns the folder with the SavedModel of a point."""
-        return self.folder / point.run / "export" / f"step_{self.steps(point)}"
+        return training_state.export_folder(self.folder / point.run, self.steps(point))
 
     def data_flags(self, **patterns):
         """Returns the flags of a command that name the data, {kind of data: pattern}; none for embedded digits."""

@@ -305,10 +305,12 @@ def _time_interleaved(parts):
         for direction, part in parts:
             if direction.failure is None:
                 try:
-                    direction.seconds.setdefault(part.role.name, []).append(part.time())
+                    seconds = part.time()
                 except Fault as fault:
                     direction.failure = fault
                     direction.p = []
+                else:
+                    direction.seconds.setdefault(part.role.name, []).append(seconds)
 
 
 def median_and_spread(calls):
