@@ -260,8 +260,8 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, place):
         super().__init__()
-        self._place, self._entry = place, find(place)
-        if self._entry is None:
+        self._place, self.entry = place, find(place)
+        if self.entry is None:
             raise _missing(place)
         self._at = self._summed = 0
         self._sum = google_crc32c.Checksum()
@@ -276,7 +276,7 @@ class _Reader(io.RawIOBase):
         return self._at
 
     def seek(self, offset, whence=io.SEEK_SET):
-        begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._entry.size}[whence]
+        begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.entry.size}[whence]
         self._at = max(0, begin + offset)
         return self._at
 
@@ -286,10 +286,10 @@ class _Reader(io.RawIOBase):
         return len(data)
 
     def readall(self):
-        return self._fetch(self._entry.size)
+        return self._fetch(self.entry.size)
 
     def _fetch(self, count):
-        begin, end = self._at, min(self._at + count, self._entry.size)
+        begin, end = self._at, min(self._at + count, self.entry.size)
         if begin >= end:
             return b""
         bucket, name = _split(self._place)
@@ -302,7 +302,7 @@ class _Reader(io.RawIOBase):
                     end=end - 1,
                     raw_download=True,
                     checksum=None,  # the service knows that of the whole object only
-                    if_generation_match=self._entry.generation,
+                    if_generation_match=self.entry.generation,
                     **_settings(),
                 )
             )
@@ -316,8 +316,40 @@ class _Reader(io.RawIOBase):
     def _add(self, data):
         self._sum.update(data)
         self._summed += len(data)
-        if self._summed == self._entry.size and _base64(self._sum) != self._entry.crc32c:
+        if self._summed == self.entry.size and _base64(self._sum) != self.entry.crc32c:
             raise _changed(self._place)
+
+
+def fetch(source, target):
+    """Downloads an object to a local file that is there when all of it has arrived, with its checksum.
+
+    What an earlier call brought before it broke off, or was killed, is not asked for again: it waits beside the target,
+    under a hidden name with the generation.
+
+    Raises:
+      FileNotFoundError, PermissionError, RunError: as for other reads.
+      OSError: ESTALE, the object changes meanwhile.
+    """
+    reader = _Reader(source)
+    if _holds(target, reader.entry):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".{target.name}.{reader.entry.generation}.part"
+    with part.open("ab") as arrived:
+        reader.seek(arrived.tell())
+        while block := reader.read(_IN_MEMORY):
+            arrived.write(block)
+    if not _holds(part, reader.entry):
+        part.unlink()
+        raise _changed(source)
+    part.replace(target)
+
+
+def _holds(file, entry):
+    if not file.exists() or file.stat().length != entry.size:
+        return False
+    with file.open("rb") as stream:
+        return crc32c(stream) == entry.crc32c
 
 
 class _Writer(io.BufferedIOBase):

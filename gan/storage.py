@@ -153,7 +153,10 @@ def update_json(target, change, default):
 
 
 def copy_file(source, target):
-    """Copies one file, 8 MB at a time; like `write_bytes`, never half."""
+    """Copies one file, 8 MB at a time; like `write_bytes`, never half. A download goes on where it broke off."""
+    if gs.is_gs(source) and is_local(target):
+        gs.fetch(source, target)
+        return
     with source.open("rb") as reader, replacing(target) as writer:
         while block := reader.read(1 << 23):
             writer.write(block)

@@ -182,6 +182,29 @@ def test_an_upload_survives_faults(act, teams, bucket, tmp_path, storage_server)
     assert take(bucket / "model", tmp_path / "store").digest == digest(teams["first"], tmp_path)
 
 
+@pytest.mark.parametrize("then", ["first", "third"])
+def test_taking_a_submission_goes_on_where_it_was_killed(then, teams, bucket, tmp_path, storage_server, monkeypatch):
+    upload(teams["first"], bucket, tmp_path)
+
+    def killed(*_, **__):
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(storage, "publish_folder", killed)
+        take(bucket / "model", tmp_path / "store")
+    upload(teams[then], bucket, tmp_path)
+    storage_server.requests.clear()
+    files = take(bucket / "model", tmp_path / "store")
+    assert files.digest == digest(teams[then], tmp_path)
+    assert {f.relative_to(files.path).as_posix() for f in storage.files_below(files.path)} == {
+        *files.sha256,
+        "snapshot.json",
+    }
+    fetched = storage_server.count("GET", "alt=media")
+    assert (fetched <= 1) == (then == "first"), "at most the receipt, where nothing has changed"
+    assert [f.name for f in (tmp_path / "store").iterdir()] == [files.path.name]
+
+
 @pytest.mark.parametrize("act", [emulator.refused(503), emulator.reset, emulator.truncated, emulator.stalled])
 def test_taking_a_submission_survives_faults(act, teams, bucket, tmp_path, storage_server, monkeypatch):
     monkeypatch.setattr(gs, "TIMEOUT", (1, 1))

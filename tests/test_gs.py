@@ -93,6 +93,39 @@ def test_large_files_are_read_in_pieces_and_from_any_place(bucket, storage_serve
     assert storage_server.count("GET", "alt=media") == before + 1
 
 
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_download_that_broke_off_goes_on(changes, bucket, tmp_path, storage_server):
+    size = 3 * LARGE
+    data = os.urandom(size)
+    storage.write_bytes(bucket / "large", data)
+    target = storage.path(str(tmp_path)) / "folder" / "large"
+    storage_server.order(emulator.refused(403), "GET", "alt=media", times=emulator.ALWAYS, spared=1)
+    with pytest.raises(PermissionError):
+        storage.copy_file(bucket / "large", target)
+    assert not target.exists() and len(list(target.parent.iterdir())) == 1
+    storage_server.repair()
+    if changes:
+        data = os.urandom(size)
+        storage.write_bytes(bucket / "large", data)
+    before = storage_server.count("GET", "alt=media")
+    storage.copy_file(bucket / "large", target)
+    assert target.read_bytes() == data
+    pieces = -(-size // (8 << 20))
+    assert storage_server.count("GET", "alt=media") - before == (pieces if changes else pieces - 1)
+    storage.copy_file(bucket / "large", target)
+    assert storage_server.count("GET", "alt=media") - before == (pieces if changes else pieces - 1), "it is there"
+
+
+def test_a_damaged_part_of_a_download_is_dropped(bucket, tmp_path):
+    storage.write_bytes(bucket / "file", b"0123456789")
+    target = storage.path(str(tmp_path)) / "file"
+    (target.parent / f".file.{gs.find(bucket / 'file').generation}.part").write_bytes(b"01x")
+    with pytest.raises(OSError, match="changed meanwhile"):
+        storage.copy_file(bucket / "file", target)
+    storage.copy_file(bucket / "file", target)
+    assert target.read_bytes() == b"0123456789"
+
+
 def test_what_is_written_appears_whole_or_not_at_all(bucket):
     storage.write_text(bucket / "page", "old")
     with (bucket / "page").open("wb") as writer:

@@ -16,7 +16,7 @@ import tempfile
 from etils import epy
 from google.protobuf import text_format
 
-from gan import receipt, storage
+from gan import gs, receipt, storage
 from gan.errors import InputError, SubmissionError, first_line
 from gan.ordered_map import in_threads
 
@@ -73,14 +73,18 @@ def take(folder, store, taken=None):
       SubmissionError: there is no submission, a file is missing, is a link or no plain file, is too large, changed
         while it was copied, or is not what the receipt of the upload names.
     """
-    with tempfile.TemporaryDirectory(prefix="gan-submission-") as temporary:
-        local = storage.path(temporary) / "files"
+    with _staging(folder, store) as stage:
+        local = stage / "files"
         with _blaming_team(folder):
-            uploaded = _receipt(folder, storage.path(temporary))
+            uploaded = _receipt(folder, stage)
             if uploaded and (known := _known(folder, store, uploaded)):
                 return known
-            checkpoint, generations = _copy_all(folder, local, uploaded)
-        hashes = {file.relative_to(local).as_posix(): storage.sha256(file) for file in storage.files_below(local)}
+            checkpoint, copied = _copy_all(folder, local, uploaded)
+        for file in storage.files_below(local):
+            if file.relative_to(local).as_posix() not in copied:
+                file.unlink()  # of a submission that was there when an earlier call was killed
+        hashes = {name: storage.sha256(local / name) for name in sorted(copied)}
+        generations = {name: generation for name, generation in copied.items() if generation is not None}
         if uploaded:
             uploaded.insist(hashes, generations)
         digest = _digest(hashes)
@@ -92,6 +96,23 @@ def take(folder, store, taken=None):
         storage.write_json(local / _RECORD, {"format": 1, "from": str(folder), **record})
         storage.publish_folder(local, snapshot.path, last=_RECORD)
     return snapshot
+
+
+@contextlib.contextmanager
+def _staging(folder, store):
+    """A local folder for files on their way, empty or with those that an earlier, broken-off download brought."""
+    if not (gs.is_gs(folder) and storage.is_local(store)):
+        with tempfile.TemporaryDirectory(prefix="gan-submission-") as temporary:
+            yield storage.path(temporary)
+        return
+    stage = store / f".{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.tmp"
+    stage.mkdir(parents=True, exist_ok=True)
+    try:
+        yield stage
+    except SubmissionError:  # no other try would bring it
+        stage.rmtree()
+        raise
+    stage.rmtree()
 
 
 @contextlib.contextmanager
@@ -129,7 +150,7 @@ def _known(folder, store, uploaded):
 
 
 def _copy_all(folder, local, uploaded):
-    """Copies what belongs to a submission; returns its TF1 checkpoint's name, or None, and {file name: generation}.
+    """Copies what belongs to a submission; returns its TF1 checkpoint's name, or None, and what `_copy` does.
 
     Args:
       uploaded: the `receipt.Receipt` that says what belongs to it, or None.
@@ -137,12 +158,12 @@ def _copy_all(folder, local, uploaded):
     checkpoint, names = _model_files(folder, local, uploaded)
     if len(names) > MAX_FILES:
         raise SubmissionError(f"{folder} holds {len(names)} files; at most {MAX_FILES} are allowed")
-    generations = _copy(folder, names, local, MAX_BYTES)
+    copied = _copy(folder, names, local, MAX_BYTES)
     if uploaded is None:
-        return checkpoint, generations | _copy(folder, _source_files(folder), local, MAX_SOURCE_BYTES)
+        return checkpoint, copied | _copy(folder, _source_files(folder), local, MAX_SOURCE_BYTES)
     if len(uploaded.source) > MAX_SOURCE_FILES:
         raise SubmissionError(f"{folder}: source/ holds more than {MAX_SOURCE_FILES} files")
-    return checkpoint, generations | _copy(folder.parent, list(uploaded.source), local, MAX_SOURCE_BYTES)
+    return checkpoint, copied | _copy(folder.parent, list(uploaded.source), local, MAX_SOURCE_BYTES)
 
 
 def read(folder):
@@ -262,7 +283,7 @@ def _source_files(folder):
 
 
 def _copy(folder, names, local, max_bytes):
-    """Copies files once their sizes are known, and returns {name: object generation}, where there are such.
+    """Copies files once their sizes are known, and returns {name: object generation}, which is None on a disk.
 
     Args:
       max_bytes: the most that all of them may hold together.
@@ -280,7 +301,7 @@ def _copy(folder, names, local, max_bytes):
     for name, state in before.items():
         if after[name] != state or (local / name).stat().length != state[0]:
             raise SubmissionError(f"{folder}: {name} changed while it was copied; stop the run that writes it")
-    return {name: generation for name, (_, generation) in before.items() if generation is not None}
+    return {name: generation for name, (_, generation) in before.items()}
 
 
 def _states(folder, names):
