@@ -12,14 +12,15 @@ class Averages:
     The half-life grows with the images so far (Karras et al. 2020, StyleGAN2-ADA's `ema_rampup`).
 
     Args:
-      trained, battling: {"generator", "discriminator"}: networks of the same class, with the same weights.
+      trained, battling: {"generator", "discriminator" and maybe "guard"}: networks of the same class, with the same
+        weights.
       options: `TrainOptions`.
     """
 
     def __init__(self, trained, battling, options):
         self._half_life = options.average_half_life
         self._batch_size = options.batch_size
-        wanted = {"generator": True, "discriminator": options.average_discriminator}
+        wanted = {"generator": True, "discriminator": options.average_discriminator, "guard": True}
         self._averages, self._trained, self._shown = {}, [], []
         for name, network in trained.items():
             sources = network.variables

@@ -14,16 +14,21 @@ class BattlePair:
     Args:
       generator, discriminator: built like the trained ones.
       calibrated: whether p is fitted on held-out images.
+      guard: the network that refuses what no training image looks like, see `gan.guard`; None for none.
+
+    Attributes:
+      generator, discriminator: as above.
+      networks: {"generator", "discriminator" and maybe "guard"}.
+      calibration: the variables of the fit.
     """
 
-    def __init__(self, generator, discriminator, calibrated):
+    def __init__(self, generator, discriminator, calibrated, guard=None):
         self.generator = generator
         self.discriminator = discriminator
-        self.calibration = []
-        if calibrated:
-            self.calibration = [
-                keras.Variable(value, trainable=False, name=name) for name, value in (("scale", 1.0), ("bias", 0.0))
-            ]
+        self._guard = guard
+        self.networks = {"generator": generator, "discriminator": discriminator} | ({"guard": guard} if guard else {})
+        fitted = {"scale": 1.0, "bias": 0.0} | ({"guard_bias": 0.0} if guard else {}) if calibrated else {}
+        self.calibration = [keras.Variable(value, trainable=False, name=name) for name, value in fitted.items()]
 
     def generate(self, noise):
         """Returns images, float32 [N, height * width * channels] in [0, 1], of noise [N, latent_size]."""
@@ -34,12 +39,17 @@ class BattlePair:
         return np.concatenate([spec.to_8bit(np.asarray(self.generate(chunk))) for chunk in _chunks(noise)])
 
     def discriminate(self, images):
-        """Returns D's {"logits", "predictions"} and "p", fitted where that is asked for; [N, 1] each."""
+        """Returns D's {"logits", "predictions"} and "p", fitted where that is asked for, and guarded; [N, 1] each."""
         outputs = self.discriminator(images, training=False)
-        if not self.calibration:
-            return {**outputs, "p": outputs["predictions"]}
-        scale, bias = self.calibration
-        return {**outputs, "p": keras.ops.sigmoid(outputs["logits"] * scale + bias)}
+        p, guard_bias = outputs["predictions"], 0.0
+        if self.calibration:
+            scale, bias, *of_guard = self.calibration
+            p = keras.ops.sigmoid(outputs["logits"] * scale + bias)
+            guard_bias = of_guard[0] if of_guard else guard_bias
+        if self._guard:
+            guards_logits = self._guard(images, training=False)["logits"]
+            p = keras.ops.minimum(p, keras.ops.sigmoid(guards_logits + guard_bias))
+        return {**outputs, "p": p}
 
     def answer(self, role, batch):
         """Returns what the contract asks of a `spec.Role`: images of latent vectors, or p [N, 1] of images."""
@@ -56,13 +66,13 @@ class BattlePair:
           The `calibration.Calibration`.
         """
         generated = spec.from_8bit(self.generate_8bit(noise))
-        fitted = calibration.fit(*(self._logits(images) for images in (held_out, generated)))
-        for variable, value in zip(self.calibration, (fitted.scale, fitted.bias), strict=True):
+        fitted = calibration.fit(*(_logits(self.discriminator, images) for images in (held_out, generated)))
+        values = [fitted.scale, fitted.bias]
+        if self._guard:
+            values.append(calibration.guard_bias(_logits(self._guard, held_out)))
+        for variable, value in zip(self.calibration, values, strict=True):
             variable.assign(value)
         return fitted
-
-    def _logits(self, images):
-        return np.concatenate([self.discriminator(chunk, training=False)["logits"] for chunk in _chunks(images)])
 
     def restore(self, arrays):
         """Takes its weights from what a run has saved.
@@ -74,7 +84,7 @@ class BattlePair:
           InputError: the model's code has changed since.
         """
         owners = {"calibration": self.calibration}
-        for name, model in (("generator", self.generator), ("discriminator", self.discriminator)):
+        for name, model in self.networks.items():
             average = f"{name}_average"
             owners[average if any(saved.startswith(f"{average}/") for saved in arrays) else name] = model.variables
         own = {name: array for name, array in arrays.items() if name.split("/")[0] in owners}
@@ -96,12 +106,19 @@ def of_run(run):
         options["seed"],
         len(run.get("classes", [])),  # runs of earlier versions had none
     )
-    return BattlePair(*networks, bool(options.get("held_out_images")))
+    guard = None
+    if options.get("negatives"):
+        guard = model_builder.build_guard(contest_of_run(run), options["seed"])
+    return BattlePair(*networks, bool(options.get("held_out_images")), guard)
 
 
 def contest_of_run(run):
     """Returns the `spec.ContestSpec` of a run's networks."""
     return spec.ContestSpec(*run["image_shape"], run["options"]["latent_size"])
+
+
+def _logits(network, images):
+    return np.concatenate([network(chunk, training=False)["logits"] for chunk in _chunks(images)])
 
 
 def _chunks(rows):

@@ -17,6 +17,7 @@ with epy.lazy_imports():
 
 LEAST = 20  # images of each kind
 _LEAST_SLOPE = 0.1  # of p's logit, for logits of variance 1
+_REFUSED_BY_GUARD = 0.02  # of real images, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,15 @@ def fit(real, generated):
     halves = [(real[i::2], generated[i::2]) for i in (0, 1)]
     crosswise = [_accuracy(*_fit(*halves[i]), *halves[1 - i]) for i in (0, 1)]
     return Calibration(*_fit(real, generated), _accuracy(1.0, 0.0, real, generated), float(np.mean(crosswise)))
+
+
+def guard_bias(real):
+    """Returns what is added to the guard's logits so that it believes nearly all real images; 0 where it does.
+
+    Args:
+      real: its logits of held-out real images.
+    """
+    return max(0.0, -float(np.quantile(real, _REFUSED_BY_GUARD)))
 
 
 def _fit(real, generated):

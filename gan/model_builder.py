@@ -8,6 +8,8 @@ import numpy as np
 from gan import class_lookup, models, random_noise_generator, seeds, spec
 from gan.errors import InputError
 
+_GUARD_FEATURES = 16
+
 
 def build_pair(
     generator_name,
@@ -36,6 +38,13 @@ def build_pair(
     keras.utils.clear_session(free_memory=False)  # names and the global random generator begin alike in every process
     with scope(), _precision(mixed_precision):  # a scope would not outlive the clearing
         return _checked_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes)
+
+
+def build_guard(contest, seed):
+    """Makes the network of a `guard.Guard`, small and like a discriminator, with weights that follow from the seed."""
+    guard = _create("PlainDiscriminator", "guard", contest, _GUARD_FEATURES, seed, num_classes=0)
+    guard(np.zeros([1, contest.image_size], np.float32))
+    return guard
 
 
 def synchronise_batch_norms(model):

@@ -1,9 +1,5 @@
-"""Images that D learns to refuse although its own generator did not make them.
+"""Ways to spoil real images: what the guard beside D learns to refuse, see `gan.guard`.
 
-A discriminator knows the faults of the generator that it grew up with, and soon no others: after half an hour of
-training it believes grainy faces that it refused after ten minutes. In a contest it meets the generators of others, so
-some of the images that it is shown as generated are spoiled real ones (Sinha et al., "Negative data augmentation",
-2021).
 Add a class here, or in a module of your own, and name it in `--negatives`.
 """
 
@@ -51,41 +47,35 @@ def _shuffled(images, seed):
 
 
 class Negatives:
-    """The spoiled images of a batch, as many of each kind.
+    """Spoils batches, each kind as many images as the others.
 
     Args:
-      kinds: `BaseNegative`s.
-      share: of the batch that is spoiled, in [0, 1].
-      batch_size: images in a batch.
+      kinds: `BaseNegative`s, at least one.
       image_shape: (height, width, channels).
-
-    Attributes:
-      count: spoiled images in a batch.
 
     Raises:
       InputError: one of them breaks its contract.
     """
 
-    def __init__(self, kinds, share, batch_size, image_shape):
+    def __init__(self, kinds, image_shape):
         for kind in kinds:
             _check(kind, tf.fill([4, *image_shape], 0.25))
         self._kinds = kinds
-        self._each = round(share * batch_size / len(kinds)) if kinds else 0
         self._image_shape = image_shape
-        self.count = self._each * len(kinds)
 
     def of(self, flat, seed):
-        """Returns the batch with its first `count` images spoiled.
+        """Returns the batch with all of its images spoiled.
 
         Args:
-          flat: real images, float32 [batch_size, height * width * channels] in [0, 1].
+          flat: real images, float32 [N, height * width * channels] in [0, 1].
           seed: int32 [2].
         """
         images = tf.reshape(flat, [-1, *self._image_shape])
         seeds = augmentation.split(seed, len(self._kinds))
         # Every kind chooses from the whole batch, so that those that mix images have enough of them.
-        spoiled = [kind.spoil(images, each)[: self._each] for kind, each in zip(self._kinds, seeds, strict=True)]
-        return tf.reshape(tf.concat([*spoiled, images[self.count :]], axis=0), tf.shape(flat))
+        spoiled = [kind.spoil(images, each) for kind, each in zip(self._kinds, seeds, strict=True)]
+        shares = [made[place :: len(spoiled)] for place, made in enumerate(spoiled)]
+        return tf.reshape(tf.concat(shares, axis=0), tf.shape(flat))
 
 
 def _check(kind, images):

@@ -40,13 +40,12 @@ class Signals:
     ratio: tf.Tensor
 
 
-def signals(loss, real, generated, foreign):
+def signals(loss, real, generated):
     """Returns the `Signals` of a batch.
 
     Args:
       loss: a `losses.BaseLoss`.
       real, generated: D's logits, float32 [N, 1] each.
-      foreign: how many of the generated images, the first ones, are none of G's.
 
     Raises:
       InputError: a loss does not depend on D's logits.
@@ -54,8 +53,7 @@ def signals(loss, real, generated, foreign):
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch([real, generated])
         d_loss = losses.scalar(loss, loss.discriminator_loss(outputs(real), outputs(generated)))
-        own = outputs(real[foreign:]), outputs(generated[foreign:])
-        g_loss = losses.scalar(loss, loss.generator_loss(*own))
+        g_loss = losses.scalar(loss, loss.generator_loss(outputs(real), outputs(generated)))
     for_real, for_d = tape.gradient(d_loss, [real, generated])
     for_g = tape.gradient(g_loss, generated)
     if for_real is None or for_d is None or for_g is None:

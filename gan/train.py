@@ -77,8 +77,11 @@ class TrainOptions(readers.ReaderOptions, flags.LatentOptions, flags.SeedOptions
         lower=0,
         upper=1,
     )
-    negatives: str = flag("", "ways to spoil real images that D learns to refuse, from gan.negatives or by dotted path")
-    negative_share: float = flag(0.25, "spoiled images among those that D is shown as generated", lower=0, upper=0.5)
+    negatives: str = flag(
+        "Grain,Ghost",
+        "ways to spoil real images that a guard beside D learns to refuse, from gan.negatives or by dotted path; "
+        "empty: no guard",
+    )
     shared_pass: bool = flag(
         False,
         "one pass through D serves both updates: a faster step, in which G learns from D before D's update; for "
@@ -158,6 +161,7 @@ _FIXED_OPTIONS = (
     "average_half_life",
     "average_discriminator",
     "held_out_images",
+    "negatives",
     "mixed_precision",
     "seed",
 )

@@ -14,6 +14,7 @@ from gan import (
     digits,
     distribution,
     export_model,
+    guard,
     losses,
     model_builder,
     negatives,
@@ -58,12 +59,16 @@ class Trainer:
         )
         self._augment = augmentation.Pipeline(augmentations, image_shape)
         spoilers = class_lookup.make_all(options.negatives, "gan.negatives", negatives.BaseNegative, "negatives")
-        self._negatives = negatives.Negatives(spoilers, options.negative_share, options.batch_size, image_shape)
         wanted = options.horizontal_flip
         self.flips = tuple(image_shape) != digits.SHAPE if wanted is None else wanted
-        # The pair that battles lives in this process alone. It comes first, so that what Keras makes for all networks,
-        # such as its random generator, belongs to those that are trained, and to all devices.
-        self._battle_pair = battle_pair.BattlePair(*self._build("none", num_classes), bool(options.held_out_images))
+        # The pair that battles lives in this process alone, and so does the guard. They come first, so that what Keras
+        # makes for all networks, such as its random generator, belongs to those that are trained, and to all devices.
+        self._battle_pair = battle_pair.BattlePair(
+            *self._build("none", num_classes),
+            bool(options.held_out_images),
+            model_builder.build_guard(self.contest, options.seed) if spoilers else None,
+        )
+        self._guard = guard.Guard(spoilers, self.contest, options) if spoilers else None
         self.generator, self.discriminator = self._build(options.mixed_precision, num_classes, self._devices.scope)
         if self._devices.replicas > 1:
             model_builder.synchronise_batch_norms(self.generator)
@@ -77,11 +82,10 @@ class Trainer:
             )
         if options.shared_pass:
             self._check_shared_pass()
-        self._averages = averages.Averages(
-            {"generator": self.generator, "discriminator": self.discriminator},
-            {"generator": self._battle_pair.generator, "discriminator": self._battle_pair.discriminator},
-            options,
-        )
+        trained = {"generator": self.generator, "discriminator": self.discriminator}
+        if self._guard:
+            trained["guard"] = self._guard.network
+        self._averages = averages.Averages(trained, self._battle_pair.networks, options)
         with class_lookup.blaming("the training step"):
             self._steps = {penalised: self._trace(penalised) for penalised in self._kinds_of_steps()}
         self._devices.part_seeds(self.variables().values())
@@ -148,6 +152,8 @@ class Trainer:
         self._generator_optimizer.learning_rate = learning_rate
         self._discriminator_optimizer.learning_rate = learning_rate * options.discriminator_rate_factor
         penalised = bool(self._penalties) and number % options.gradient_penalty_interval == 0
+        if self._guard and number % guard.EVERY == 0:
+            self._guard.learn(images, seeds.generator(options.seed, "guard", number).integers(2**31, size=2))
         return self._devices.call(
             self._steps[penalised],
             images=tf.constant(images),
@@ -180,25 +186,22 @@ class Trainer:
         what is reported, are those of the whole batch on every device.
         """
         devices = self._devices
-        flip_seed, spoil_seed, *shown_seeds, penalty_seed = tf.unstack(tf.random.split(seed, 6))
+        flip_seed, *shown_seeds, penalty_seed = tf.unstack(tf.random.split(seed, 5))
         if self.flips:
             images = augmentation.flip_half(images, self.contest.image_shape, flip_seed)
         batch = _Batch(
             real=devices.rows(images),
             labels=devices.rows(labels) if self.discriminator.uses_labels else None,
             noise=devices.rows(noise),
-            spoiled=devices.rows(self._negatives.of(images, spoil_seed)) if self._negatives.count else None,
-            is_spoiled=devices.rows(tf.range(self._options.batch_size)[:, None] < self._negatives.count),
             shown_seeds=shown_seeds,
             penalty_seed=penalty_seed if penalised else None,
         )
         update = self._update_at_once if self._options.shared_pass else self._update_in_turn
         d_loss, g_loss, on_real, on_fake = update(batch)
-        on_generated = {name: answers[self._negatives.count :] for name, answers in on_fake.items()}
         if self._options.adaptive_augmentation_target is not None:
-            self._adapt_augmentation(on_real["logits"] - self._middle(on_real, on_generated))
+            self._adapt_augmentation(on_real["logits"] - self._middle(on_real, on_fake))
         # Only the penalties differ between devices.
-        return {"g_loss": g_loss, "d_loss": devices.sum(devices.part(d_loss))} | self._accuracies(on_real, on_generated)
+        return {"g_loss": g_loss, "d_loss": devices.sum(devices.part(d_loss))} | self._accuracies(on_real, on_fake)
 
     def _update_in_turn(self, batch):
         """One pass of G serves both updates: D learns from its images, then G learns from the updated D."""
@@ -239,7 +242,7 @@ class Trainer:
             logits = tf.cast(d(shown, training=True, labels=labels)["logits"], tf.float32)
             d_penalty = self._layer_penalty(d) + self._gradient_penalty(shown_real, shown_fake, batch.penalty_seed)
         real, fake = (devices.gather(half) for half in tf.split(logits, 2))
-        signals = shared_pass.signals(self.loss, real, fake, self._negatives.count)
+        signals = shared_pass.signals(self.loss, real, fake)
 
         entering = tf.concat([devices.rows(signals.real), devices.rows(signals.generated)], axis=0)
         *d_gradients, by_shown = d_tape.gradient(
@@ -255,9 +258,8 @@ class Trainer:
         return signals.d_loss + d_penalty, signals.g_loss + g_penalty, on_real, on_fake
 
     def _shown_to_d(self, batch, generated):
-        """Returns (real images, images to be taken for generated) as D sees them when it learns."""
-        fake = generated if batch.spoiled is None else tf.where(batch.is_spoiled, batch.spoiled, generated)
-        return self._shown(batch.real, batch.shown_seeds[0]), self._shown(fake, batch.shown_seeds[1])
+        """Returns (real images, generated ones) as D sees them when it learns."""
+        return self._shown(batch.real, batch.shown_seeds[0]), self._shown(generated, batch.shown_seeds[1])
 
     def _shown(self, images, seed):
         """Returns the images as D sees them, changed by the draws that are theirs in the whole batch."""
@@ -344,6 +346,7 @@ class Trainer:
                 "discriminator": self.discriminator.variables,
                 "generator_optimizer": self._generator_optimizer.variables,
                 "discriminator_optimizer": self._discriminator_optimizer.variables,
+                **(self._guard.variables() if self._guard else {}),
                 **self._averages.variables(),
                 "augmentation": [self._augmentation_probability],
                 "calibration": self._battle_pair.calibration,
@@ -353,19 +356,21 @@ class Trainer:
         # What else the traced steps touch, such as the state of a random generator that no layer owns.
         touched = [
             self._devices.whole(variable)
-            for step in self._steps.values()
+            for step in self._traced()
             for variable in export_model.captured_variables(step.graph)
         ]
         others = {id(variable): variable for variable in touched if id(variable) not in known}
         return named | {f"other/{i:03}": variable for i, variable in enumerate(others.values())}
+
+    def _traced(self):
+        """Returns all traced training steps."""
+        return [*self._steps.values(), *([self._guard.step] if self._guard else [])]
 
     def doubts(self):
         """Returns sentences about options that do not go together."""
         options, found = self._options, []
         if options.adaptive_augmentation_target is not None and not options.augmentations:
             found.append("--adaptive_augmentation_target does nothing without --augmentations")
-        if options.negatives and not self._negatives.count:
-            found.append("--negatives does nothing: --negative_share of a batch is less than one image for each")
         if options.gradient_penalty_interval > 1 and not options.gradient_penalties:
             found.append("--gradient_penalty_interval does nothing without --gradient_penalties")
         if self.loss.is_critic and not options.held_out_images:
@@ -382,7 +387,7 @@ class Trainer:
 
     def unrepeatable_ops(self):
         """Returns random operations whose state TensorFlow keeps to itself, so that no save can hold it."""
-        graphs = [step.graph.as_graph_def() for step in self._steps.values()]
+        graphs = [step.graph.as_graph_def() for step in self._traced()]
         nodes = [node for graph in graphs for node in graph.node]
         nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
         stateful = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial", "PyFunc", "EagerPyFunc")
@@ -397,7 +402,6 @@ class _Batch:
       real: images.
       labels: of them; None for networks without.
       noise: for G.
-      spoiled: images, of which D is shown those with `is_spoiled` [N, 1] in place of G's; None without negatives.
       shown_seeds: for the augmentation of the real images, of the generated ones, and of those that G learns from.
       penalty_seed: None in a step without gradient penalties.
     """
@@ -405,8 +409,6 @@ class _Batch:
     real: tf.Tensor
     labels: tf.Tensor | None
     noise: tf.Tensor
-    spoiled: tf.Tensor | None
-    is_spoiled: tf.Tensor
     shown_seeds: list
     penalty_seed: tf.Tensor | None
 

@@ -52,6 +52,7 @@ def tiny_run(tmp_path_factory):
             export_model_steps=4,
             export_image_steps=3,
             batch_size=32,
+            negatives="Grain,Ghost",
         )
     )
     return folder / "run", folder / "pictures"

@@ -52,7 +52,6 @@ CASES = {
         "gradient_penalties": "R1Penalty",
         "augmentations": "Translation",
         "negatives": "Grain",
-        "negative_share": 0.25,
         "shared_pass": True,
     },
     "wgan": {

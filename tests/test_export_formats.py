@@ -49,9 +49,12 @@ def pair(request):
     for _ in range(5):
         images = networks[0](rng.uniform(-1, 1, (8, RGB.latent_size)).astype(np.float32), training=True)["output"]
         networks[1](images, training=True)
-    made = battle_pair.BattlePair(*networks, calibrated=True)
-    made.calibration[0].assign(1.5)
-    made.calibration[1].assign(-0.25)
+    guard = model_builder.build_guard(RGB, 3)
+    for variable in guard.trainable_variables:
+        variable.assign(variable + rng.normal(0, 0.1, variable.shape).astype(np.float32))
+    made = battle_pair.BattlePair(*networks, True, guard)
+    for variable, value in zip(made.calibration, (1.5, -0.25, 0.1), strict=True):
+        variable.assign(value)
     return made
 
 

@@ -77,7 +77,6 @@ def test_the_frozen_baseline():
         "augmentation_probability": 1.0,
         "adaptive_augmentation_target": None,
         "negatives": "",
-        "negative_share": 0.25,
         "shared_pass": False,
         "average_half_life": 0,
         "average_discriminator": False,

@@ -8,7 +8,7 @@ import tensorflow as tf
 from conftest import sample_options
 from keras import layers
 
-from gan import augmentation, digits, losses, models, negatives, shared_pass, trainer
+from gan import augmentation, digits, losses, models, shared_pass, trainer
 from gan.errors import InputError
 
 SHAPE = (8, 8, 1)
@@ -53,19 +53,16 @@ def learned(made, images, noise, labels=None):
 
 
 @tf.function
-def two_passes(made, images, noise, labels=None, foreign=0, change=tf.identity):
+def two_passes(made, images, noise, labels=None, change=tf.identity):
     """Returns (G's gradients, D's, its loss, G's loss), each network's by a pass of its own through the same D."""
     g, d, loss = made.generator, made.discriminator, made.loss
     with tf.GradientTape() as g_tape:
         drawn = g(noise, training=True)
         on_generated = d(change(drawn["output"]), training=True, labels=drawn.get("labels"))
         on_real = d(change(images), training=True, labels=labels)
-        g_loss = loss.generator_loss(
-            *(shared_pass.outputs(each["logits"][foreign:]) for each in (on_real, on_generated))
-        )
+        g_loss = loss.generator_loss(*(shared_pass.outputs(each["logits"]) for each in (on_real, on_generated)))
     with tf.GradientTape() as d_tape:
-        fake = tf.concat([images[:foreign], tf.stop_gradient(drawn["output"])[foreign:]], axis=0)
-        on_generated = d(change(fake), training=True, labels=drawn.get("labels"))
+        on_generated = d(change(tf.stop_gradient(drawn["output"])), training=True, labels=drawn.get("labels"))
         on_real = d(change(images), training=True, labels=labels)
         d_loss = loss.discriminator_loss(on_real, on_generated) + tf.add_n([tf.zeros([]), *d.losses])
     of_g, of_d = g.trainable_variables, d.trainable_variables
@@ -131,18 +128,6 @@ class ClassDiscriminator(many_devices.PlainSmoothDiscriminator):
         own = each if labels is None else keras.ops.one_hot(labels, 2) * each
         logits = keras.ops.sum(own, axis=1, keepdims=True)
         return {"logits": logits, "predictions": keras.ops.sigmoid(logits)}
-
-
-class Unspoiled(negatives.BaseNegative):
-    def spoil(self, images, seed):
-        return images * 1.0
-
-
-@pytest.mark.parametrize("loss", ["HingeLoss", "RelativisticLoss"])
-def test_g_learns_from_its_own_images_alone(loss):
-    """The spoiled images, here the real ones as they are, take the places of some of G's."""
-    _, made = networks(label_loss=loss, negatives="test_shared_pass.Unspoiled", negative_share=0.25)
-    assert_like_two_passes(made, *batch(), foreign=2)
 
 
 def test_weight_regularisers_count():

@@ -118,6 +118,7 @@ NOISY |= {
     "augmentations": "Translation,BrightnessContrast",
     "adaptive_augmentation_target": 0.5,
     "held_out_images": 100,
+    "negatives": "Grain,Ghost",
 }
 
 
@@ -134,6 +135,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
         "discriminator_optimizer",
         "generator_average",
         "discriminator_average",
+        "guard",
+        "guard_optimizer",
+        "guard_average",
         "augmentation",
         "calibration",
         "other",
