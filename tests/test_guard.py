@@ -74,9 +74,7 @@ def test_the_less_convinced_of_the_two_decides():
 
 
 def test_it_believes_all_but_a_few_real_images():
-    assert calibration.guard_bias(np.linspace(-10.0, 90.0, 101)) == pytest.approx(
-        8.0
-    )
+    assert calibration.guard_bias(np.linspace(-10.0, 90.0, 101)) == pytest.approx(8.0)
     assert calibration.guard_bias(np.linspace(1.0, 2.0, 50)) == 0.0
 
 
