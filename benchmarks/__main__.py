@@ -5,6 +5,7 @@ In the root of a checkout:
     python -m benchmarks                        # all of them, on a machine that does nothing else
     python -m benchmarks --only=training_speed  # one; the table keeps the rows of the others
     python -m benchmarks --brief --turns=1      # whether everything runs
+    python -m benchmarks --table                # README.md and pics/ from what is there
 
 Contestants take turns in one run and their ratios are judged, since machines are shared and drift. The peers in PyTorch
 need `pip install '.[bench]'`.
@@ -12,10 +13,11 @@ need `pip install '.[bench]'`.
 
 import dataclasses
 import importlib
+import pathlib
 
 import numpy as np
 
-from benchmarks import table
+from benchmarks import league_speed, marked, table
 from gan import examples, flags, seeds, storage, tfrecords
 from gan.errors import InputError, RunError
 from gan.flags import flag
@@ -28,6 +30,7 @@ BENCHMARKS = {
     "startup": "from the command to the first step",
     "training_speed": "training steps against peers, the floor and the kernels alone",
 }
+README = pathlib.Path(__file__).parents[1] / "README.md"
 _DRAWN_FACES = 2000
 _FACE_PIXELS = 50 * 50
 
@@ -39,6 +42,8 @@ class BenchOptions(flags.Options):
     folder: str = flag("bench/", "local folder of the table: bench.md for people, bench.json for programs")
     only: str = flag("", f"benchmarks to run, comma-separated, of {', '.join(BENCHMARKS)}; empty: all")
     turns: int = flag(9, "interleaved turns of each contestant", lower=1)
+    table: bool = flag(False, "write the README's table and its picture from what is there, and stop")
+    readme: str = flag("", "file with the markers, pics/ is beside it; empty: the project's")
     brief: bool = flag(False, "the shortest form of each benchmark, which shows that it runs and little more")
     train_data_pattern: str = flag(
         "", "record files of 50x50 faces; empty: images that are drawn, which take as long to train on"
@@ -83,6 +88,9 @@ def measure(options):
       RunError: a benchmark failed; the others have been run.
     """
     folder = storage.path(options.folder)
+    if options.table:
+        _write_table(folder, storage.path(options.readme or README))
+        return
     with storage.lock(folder):
         options.scratch.rmtree(missing_ok=True)
         try:
@@ -92,6 +100,17 @@ def measure(options):
     print(f"written: {folder / table.FILE_FOR_PEOPLE}, {folder / table.FILE_FOR_PROGRAMS}")
     if failed:
         raise RunError(f"failed: {', '.join(failed)}; the table says why")
+
+
+def _write_table(folder, readme):
+    file = folder / table.FILE_FOR_PROGRAMS
+    if not file.exists():
+        raise InputError(f"--folder={folder} holds no {file.name}; give the folder of an earlier run")
+    found = storage.read_json(file)
+    if marked.replace(readme, "bench", table.in_readme(found)):
+        if league_speed.NAME in found:
+            storage.copy_file(folder / league_speed.PICTURE, readme.parent / "pics" / league_speed.PICTURE)
+        print(f"written: {readme}")
 
 
 def _measure_one(name, options, folder):

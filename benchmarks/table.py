@@ -103,6 +103,20 @@ def in_markdown(found):
     return "\n\n".join(parts) + "\n"
 
 
+def in_readme(found):
+    """Returns what the README says of it, of the content of `bench.json`, as Markdown."""
+    cells = []
+    for name, result in sorted(found.items()):
+        cells += [[row["what"], row["judged"], *_cells(row)[3:]] for row in result["rows"] if row["wanted"]]
+        if result["failure"]:
+            cells.append([name, "-", "-", "-", f"failed: {result['failure']}"])
+    made = [
+        f"`{name}`: {result['date']}, {result['settings'].get('turns')} turns, {result['machine']}"
+        for name, result in sorted(found.items())
+    ]
+    return tables.markdown(("what", "judged", "number", "wanted", "verdict"), cells) + f"\n\nMade by {'; '.join(made)}."
+
+
 def _part(name, result):
     settings = ", ".join(f"{setting} {value}" for setting, value in result["settings"].items())
     heading = f"**{name}**, {result['date']}, {result['machine']}; {settings}"

@@ -9,12 +9,14 @@ sets for them, stands between them and Google Cloud Storage.
 
 import contextlib
 import dataclasses
+import functools
+import http.server
 import logging
 import os
 import shlex
-import socket
 import subprocess
 import sys
+import threading
 
 from gan import flags, gs, storage
 from gan.arena import ledger
@@ -84,18 +86,29 @@ def _emulator(*buckets):
     """Google Cloud Storage on this machine, for the length of the `with` block, with empty buckets."""
     try:
         from gcp_storage_emulator.handlers.buckets import create_bucket  # noqa: PLC0415 - only tests need it otherwise
-        from gcp_storage_emulator.server import create_server  # noqa: PLC0415
+        from gcp_storage_emulator.server import RequestHandler, Router  # noqa: PLC0415
+        from gcp_storage_emulator.storage import Storage  # noqa: PLC0415
     except ImportError:
         raise InputError("the rehearsal needs: pip install 'gan[test]'") from None
     logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    lock = threading.Lock()
+
+    class Handler(RequestHandler):
+        """Answers one request at a time, but listens to many: the emulator's own server waits for an idle client."""
+
+        def answer(self):
+            with lock:
+                Router(self).handle(self.command)
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
+
+    files = Storage(use_memory_fs=True)
+    for name in buckets:
+        create_bucket(name, files)
     before = os.environ.get(_SERVER)
-    with create_server("127.0.0.1", port, in_memory=True) as server:
-        for name in buckets:
-            create_bucket(name, server._storage)
-        os.environ[_SERVER] = f"http://127.0.0.1:{port}"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, files)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        os.environ[_SERVER] = f"http://127.0.0.1:{server.server_port}"
         gs.forget_client()
         try:
             yield
@@ -103,6 +116,7 @@ def _emulator(*buckets):
             os.environ.pop(_SERVER)
             os.environ.update({_SERVER: before} if before else {})
             gs.forget_client()
+            server.shutdown()
 
 
 def _run(command, **given):

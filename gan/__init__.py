@@ -1,3 +1,3 @@
 """A contest of generative models: train a generator and a discriminator, then battle with them."""
 
-__version__ = "1.3.0"
+__version__ = "1.4.0"

@@ -58,10 +58,12 @@ def of_environment(kind):
         return Cluster()
     try:
         config = json.loads(text)
+        if not isinstance(config, dict):
+            raise TypeError("it is no object with cluster and task")
         jobs = {_job(name): tuple(addresses) for name, addresses in config.get("cluster", {}).items()}
         if not jobs:
             return Cluster()
-        cluster = Cluster(jobs, _job(config["task"]["type"]), int(config["task"]["index"]))
+        cluster = Cluster(jobs, _job(config["task"]["type"]), _number(config["task"]["index"]))
         for address in cluster.addresses:
             _host_and_port(address)
         if len(jobs.get("chief", ())) > 1:
@@ -72,6 +74,12 @@ def of_environment(kind):
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"TF_CONFIG={text[:300]} cannot be used ({reason}); expected {_EXAMPLE}") from None
     return cluster
+
+
+def _number(index):
+    if not str(index).isdecimal():
+        raise ValueError(f"the index {index!r} is no number from 0")
+    return int(index)
 
 
 def _job(name):

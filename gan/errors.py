@@ -63,6 +63,13 @@ def of_tensorflow(names):
 def first_line(error):
     """Returns the first telling line of an error's text; TensorFlow's and Keras's go on for pages."""
     text = re.sub(r"\x1b\[\d*m|\{\{.*?\}\} ?", "", str(getattr(error, "message", None) or error))
-    headings = ("Exception encountered when", "Graph execution error:", "Detected at node", "Node: ")
+    headings = (
+        "Exception encountered when",
+        "Graph execution error:",
+        "Detected at node",
+        "Node: ",
+        '  File "',
+        "    ",
+    )
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(headings)]
     return lines[0][:300] if lines else type(error).__name__

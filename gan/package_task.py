@@ -81,6 +81,7 @@ def package_task(options):
     if options.pack_data and not data:
         raise InputError("--pack_data needs --data: which files?")
     target = storage.path(options.output)
+    replaces = target.exists()
     sizes = task.build(
         target,
         kind=kind,
@@ -92,7 +93,7 @@ def package_task(options):
         requirements=_requirements_file(options.requirements),
         extras=[extra.strip() for extra in options.extras.split(",") if extra.strip()],
     )
-    _report(target, sizes, f"{name} {shlex.join(arguments)}".rstrip(), data)
+    _report(target, replaces, sizes, f"{name} {shlex.join(arguments)}".rstrip(), data)
 
 
 def _ask(options):
@@ -162,10 +163,12 @@ def _requirements_file(name):
     return file
 
 
-def _report(target, sizes, line, data):
+def _report(target, replaces, sizes, line, data):
     packed = {place: size for place, size in sizes.items() if place.startswith("data/")}
     own = sorted({place.split("/")[1] for place in sizes if place.startswith("code/")})
     print(f"{target}: {target.stat().length / 1e6:.1f} MB, runs {line}")
+    if replaces:
+        print("  in place of the file that was there")
     print(f"  code: {', '.join(own) or 'none'}")
     if packed:
         where = f"{len(packed)} file(s), {sum(packed.values()) / 1e6:.1f} MB, in the zip"

@@ -6,6 +6,7 @@ A tracker only watches, so it never stops a run: one that fails is reported in o
 import contextlib
 import importlib.util
 import os
+import pathlib
 import secrets
 import tempfile
 
@@ -181,7 +182,8 @@ class WandbTracker(BaseTracker):
 
     def places(self):
         if self._run.offline:
-            return {f"wandb sync {self._run.settings.sync_dir}": "sends what was tracked to Weights & Biases"}
+            sessions = pathlib.Path(self._run.settings.sync_dir).with_name(f"offline-run-*-{self._run.id}")
+            return {f"wandb sync {sessions}": "sends what was tracked to Weights & Biases"}
         return {self._run.url: "curves, pictures, flags and files"} if self._run.url else {}
 
 

@@ -99,6 +99,27 @@ def test_the_table_keeps_the_rows_of_other_benchmarks(tmp_path):
     assert "no such luck" not in text
 
 
+def test_the_readme_gets_what_is_judged(tmp_path, capsys):
+    folder, readme = storage.path(tmp_path / "bench"), tmp_path / "README.md"
+    readme.write_text("before\n<!-- bench -->\nold\n<!-- end -->\nafter\n")
+    options = command.BenchOptions(folder=str(folder), table=True, readme=str(readme))
+    with pytest.raises(InputError, match=r"holds no bench\.json; give the folder of an earlier run"):
+        command.measure(options)
+    rows = [row(number=0.5, at_least=1, judged="a ratio"), row(what="another thing", number=2.0)]
+    table.add(folder, "league_speed", rows, "", {"turns": 3})
+    table.add(folder, "memory", [], "no such luck", {"turns": 3})
+    (folder / "league_speed.png").write_text("a curve")
+    command.measure(options)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- bench -->\n| what |") and text.endswith("\n<!-- end -->\nafter\n")
+    assert "| a thing | a ratio | 0.5 | at least 1 | missed |\n| memory | - | - | - | failed: no such luck |" in text
+    assert "another thing" not in text and "`league_speed`: 20" in text
+    assert (tmp_path / "pics" / "league_speed.png").read_text() == "a curve"
+    readme.write_text("without")
+    command.measure(options)
+    assert "has no markers <!-- bench --> and <!-- end -->: nothing was written" in capsys.readouterr().out
+
+
 def test_one_benchmark_that_fails_does_not_take_the_others_with_it(tmp_path, monkeypatch, capsys):
     def broken(options):
         raise RunError("it broke")

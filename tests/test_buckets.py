@@ -147,6 +147,14 @@ def test_an_upload_that_broke_off_goes_on(teams, bucket, tmp_path, storage_serve
     assert take(bucket / "model", tmp_path / "store").digest == digest(teams["first"], tmp_path)
 
 
+def test_a_late_request_of_a_killed_upload_changes_nothing(teams, bucket, tmp_path, storage_server):
+    """What the service does with it follows from the generation that each names."""
+    for name in ("first", "second"):
+        upload(teams[name], bucket, tmp_path)
+    sent = [path for method, path in storage_server.requests if method == "POST" and "/upload/" in path]
+    assert len(sent) > 10 and all("ifGenerationMatch=" in path for path in sent)
+
+
 def test_of_two_uploads_at_once_one_says_so(teams, bucket, tmp_path, storage_server):
     other = emulator.after(lambda: upload(teams["second"], bucket, tmp_path))
     storage_server.order(other, "POST", spared=1 + len(take(teams["first"], tmp_path / "local").sha256))

@@ -17,7 +17,7 @@ import tensorflow as tf
 from conftest import ROOT, sample_options
 
 from gan import cluster, distribution, flags, presets, storage, train, training_state
-from gan.errors import InputError, RunError
+from gan.errors import InputError, RunError, first_line
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "TF_CPP_MIN_LOG_LEVEL": "3"}
 SMOOTH = ("--generator_model=many_devices.SmoothGenerator", "--discriminator_model=many_devices.SmoothDiscriminator")
@@ -88,7 +88,8 @@ def test_the_cluster_is_that_of_tf_config(config, gpus, settings, expected, monk
         (tf_config(), 0, {"batch_size": 15}, "--batch_size=15 cannot be divided among 2 devices; 14 or 16 can"),
         (tf_config(), 0, {"num_devices": 2}, "this machine has no GPU"),
         ("{", 0, {}, r"TF_CONFIG=\{ cannot be used \(Expecting property name.*; expected"),
-        ("[]", 0, {}, "TF_CONFIG=.* cannot be used"),
+        ("[]", 0, {}, r"TF_CONFIG=.* cannot be used \(it is no object"),
+        (tf_config("worker", "a"), 0, {}, "the index 'a' is no number from 0"),
         ({"cluster": {"worker": ["a:1", "b:1"]}}, 0, {}, r"\('task' is missing\)"),
         (tf_config("ps", ps=["a:1"], worker=["b:1"]), 0, {}, "'ps': here are chief .or master. and worker"),
         (tf_config("evaluator"), 0, {}, "'evaluator': here are chief"),
@@ -102,6 +103,21 @@ def test_what_cannot_be_is_refused(config, gpus, settings, words, monkeypatch):
     machine(monkeypatch, gpus, config)
     with pytest.raises(InputError, match=words):
         distribution.plan(sample_options(**{"batch_size": 16, **settings}))
+
+
+def test_what_tensorflow_says_of_a_process_that_is_gone_is_found_in_its_text():
+    text = """Graph execution error:
+
+Detected at node CollectiveReduceV2 defined at (most recent call last):
+  File "<frozen runpy>", line 198, in _run_module_as_main
+
+  File "/somewhere/train.py", line 3, in <module>
+
+    main()
+
+Collective ops is aborted by: Connection reset by peer
+\tThe error could be from a previous operation."""
+    assert first_line(RuntimeError(text)) == "Collective ops is aborted by: Connection reset by peer"
 
 
 def test_devices_that_tensorflow_has_begun_without_are_refused():

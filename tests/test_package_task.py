@@ -47,8 +47,8 @@ def pack(**settings):
     package_task.package_task(package_task.PackageTaskOptions(**{"output": "task.zip", **settings}))
 
 
-def unpack(folder, target):
-    with zipfile.ZipFile(folder / "task.zip") as archive:
+def unpack(folder, target, name="task.zip"):
+    with zipfile.ZipFile(folder / name) as archive:
         archive.extractall(target)
     return target
 
@@ -382,9 +382,15 @@ def test_a_worker_that_cannot_run_it_is_told(here, tmp_path):
     for flags, words in (
         (["--here"], "error: move the task to a folder without any of"),
         (["--here", "--results=gs://x"], "error: --results=gs://x: expected a folder of this machine"),
+        (["--here", "--data=x", f"--results={here}/x/y"], f"error: --results={here}/x/y: Not a directory"),
     ):
         done = run(odd, *flags)
         assert done.returncode == 2 and done.stderr.startswith(words) and done.stderr.count("\n") == 1
+    done = run(odd, "--her")
+    assert done.returncode == 2 and "unrecognized arguments: --her" in done.stderr
+    pack(module="gan.train", output="bare.zip")
+    done = run(unpack(here, tmp_path / "bare", "bare.zip"), "--here", "--data=x")
+    assert done.returncode == 2 and done.stderr.startswith("error: --data=x: this task was packed without data")
     facts = json.loads((odd / "task.json").read_text())
     (odd / "task.json").write_text(json.dumps({**facts, "python": ">=3.1,<3.2"}))
     done = run(odd, "--here")

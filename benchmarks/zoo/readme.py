@@ -1,10 +1,9 @@
 """Writes the tables into the README and the pictures beside it."""
 
+from benchmarks import marked
 from benchmarks.zoo import plans, results, tables
 from gan import storage
 from gan.errors import InputError
-
-BEGIN, END = "<!-- zoo -->\n", "<!-- end -->"
 
 
 def write(folder, readme):
@@ -22,14 +21,10 @@ def write(folder, readme):
     if not pages:
         raise InputError(f"--folder={folder} holds no results; give the folder of an earlier run")
     text = "\n\n".join(page.text() for page in pages.values())
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        print(f"{text}\n\n{readme} has no markers {BEGIN.strip()} and {END}: nothing was written")
+    if not marked.replace(readme, "zoo", text):
         return
     for data, page in pages.items():
         for preset in page.pictured:
             row = folder / data / "rows" / f"{plans.first_point(preset).name}.png"
             storage.copy_file(row, readme.parent / tables.picture(data, preset))
-    storage.write_text(readme, f"{before}{begin}{text}\n{end}{after}")
     print(f"written: {readme}, {readme.parent / tables.PICTURES}")

@@ -24,7 +24,10 @@ def main():
     if "://" in options.results:
         refuse(f"--results={options.results}: expected a folder of this machine")
     results = pathlib.Path(options.results).expanduser().absolute()
-    results.mkdir(parents=True, exist_ok=True)
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse(f"--results={options.results}: {error.strerror}")
     python = sys.executable if options.here else prepared_python()
     values = {"data": location(options.data, task["packed"]), "results": str(results)}
     os.environ.update({"TASK_" + name.upper(): value for name, value in values.items()})
@@ -36,7 +39,8 @@ def main():
 
 def parse(task):
     parser = argparse.ArgumentParser(
-        description="Runs {} with everything it needs; results go into one folder.".format(task["name"])
+        description="Runs {} with everything it needs; results go into one folder.".format(task["name"]),
+        allow_abbrev=False,
     )
     parser.add_argument("--results", default=str(TASK / "results"), help="folder for everything that comes of it")
     parser.add_argument(
@@ -45,7 +49,10 @@ def parse(task):
     parser.add_argument(
         "--here", action="store_true", help="use this Python and what is installed in it, and install nothing"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.data and task["kind"] == "module" and not any("{data}" in argument for argument in task["arguments"]):
+        refuse(f"--data={options.data}: this task was packed without data, and its flags say what it reads")
+    return options
 
 
 def refuse_wrong_python(wanted):

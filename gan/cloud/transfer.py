@@ -122,7 +122,8 @@ def _send_one(file, target, bar):
     sent = there is None or (there.size, there.crc32c) != (size, checksum)
     if sent:
         with file.open("rb") as stream:
-            there = gs.send(CallbackIOWrapper(bar.update, stream), target)
+            # A request of an upload that was killed may still be on its way: it must not replace what comes now.
+            there = gs.send(CallbackIOWrapper(bar.update, stream), target, replaces=there.generation if there else 0)
     else:
         bar.update(size)
     if (there.size, there.crc32c) != (size, checksum):
