@@ -18,7 +18,9 @@ from gan.errors import InputError
 with epy.lazy_imports():
     import tensorflow as tf
     import wandb
+    from tensorboard.compat.proto import summary_pb2
     from tensorboard.plugins.hparams import api as hparams
+    from tensorboard.plugins.scalar import summary_v2 as scalar
 
 _NAMES = {"tensorboard": "TensorBoardTracker", "wandb": "WandbTracker"}
 EVENTS_BYTES = 4 << 20  # of a file of events after which the next one begins, where they are copied
@@ -84,9 +86,11 @@ class TensorBoardTracker(BaseTracker):
             hparams.hparams(flags)
 
     def scalars(self, step, values):
+        summary = summary_pb2.Summary()
+        for name, value in values.items():
+            summary.MergeFrom(scalar.scalar_pb(name, value))
         with self._events.as_default(step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString())  # at once: a tenth of the time of each
 
     def picture(self, step, name, picture):
         height, width, *channels = picture.shape
