@@ -63,7 +63,7 @@ def _rows(preset, options, measured):
 
 
 def shares(measured, options):
-    """Returns which share of the training time everything beside the steps takes.
+    """Returns which share of the training time everything beside the steps takes; what is lost in the noise takes none.
 
     Args:
       measured: {what is done: [seconds]}, of `run_beside`.
@@ -76,7 +76,7 @@ def shares(measured, options):
         SAVE: options.save_secs,
         EXPORT: options.export_model_steps * step,
     }
-    return {name: _cost(measured, name) / period for name, period in periods.items()}
+    return {name: max(0.0, _cost(measured, name)) / period for name, period in periods.items()}
 
 
 def _cost(measured, name):
@@ -129,10 +129,13 @@ class _Run:
         next(self._made)
 
     def round(self, count):
-        alone = self.seconds(count)
-        found = {STEPS: alone / count, LOG: self.seconds(count, logged=True) / count}
-        for name, begin in ((LOOK, self.keeper.look), (SAVE, self.keeper.save), (EXPORT, self.keeper.export)):
-            found[name] = self.seconds(count, begin) - alone + alone / count
+        before = self.seconds(count)
+        with_log = self.seconds(count, logged=True)
+        begun = {LOOK: self.keeper.look, SAVE: self.keeper.save, EXPORT: self.keeper.export}
+        beside = {name: self.seconds(count, begin) for name, begin in begun.items()}
+        alone = (before + self.seconds(count)) / 2  # the machine's speed may drift within a round
+        found = {STEPS: alone / count, LOG: with_log / count}
+        found |= {name: seconds - alone + alone / count for name, seconds in beside.items()}
         return found | {STOP: self.seconds_of_stop()}
 
     def seconds(self, count, begin=None, logged=False):
