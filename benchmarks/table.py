@@ -105,16 +105,14 @@ def in_markdown(found):
 
 def in_readme(found):
     """Returns what the README says of it, of the content of `bench.json`, as Markdown."""
-    cells = []
-    for name, result in sorted(found.items()):
+    cells, made = [], {}
+    for name, result in sorted(found.items(), reverse=True):  # training comes first
         cells += [[row["what"], row["judged"], *_cells(row)[3:]] for row in result["rows"] if row["wanted"]]
         if result["failure"]:
             cells.append([name, "-", "-", "-", f"failed: {result['failure']}"])
-    made = [
-        f"`{name}`: {result['date']}, {result['settings'].get('turns')} turns, {result['machine']}"
-        for name, result in sorted(found.items())
-    ]
-    return tables.markdown(("what", "judged", "number", "wanted", "verdict"), cells) + f"\n\nMade by {'; '.join(made)}."
+        made.setdefault(result["machine"], []).append(f"`{name}` {result['date']}, {result['settings']['turns']} turns")
+    machines = [f"{machine}: {'; '.join(benchmarks)}." for machine, benchmarks in made.items()]
+    return "\n\n".join([tables.markdown(("what", "judged", "number", "wanted", "verdict"), cells), *machines])
 
 
 def _part(name, result):
