@@ -186,13 +186,13 @@ def test_multiply_adds_of_a_step_follow_from_the_shapes():
 def test_a_step_is_not_slower_than_the_tutorials(tmp_path):
     pattern = command.BenchOptions(folder=str(tmp_path)).faces()
     peer = "Keras GradientTape"
-    makers = {
-        training_speed.OWN: (training_speed.own_loop, training_speed.OWN, MIDDLE, pattern, 2),
-        peer: (training_speed.peer_loop, peer, MIDDLE, pattern, 2),
-    }
+    own = (training_speed.OWN, training_speed.SHARED)
+    makers = {name: (training_speed.own_loop, name, MIDDLE, pattern, 2) for name in own}
+    makers[peer] = (training_speed.peer_loop, peer, MIDDLE, pattern, 2)
     with turns.in_processes(makers) as works:
         measured = turns.take(works, turns=7)
     assert turns.ratio(measured, training_speed.OWN, peer) > 0.8
+    assert turns.ratio(measured, training_speed.SHARED, peer) > 0.9
 
 
 @pytest.mark.extras
