@@ -2,8 +2,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-# One more than there are cores: many tests wait for processes of their own.
-PYTEST := $(BIN)/python -m pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 DEMO := demo
 
 .PHONY: help demo test test-all test-extras test-quick rehearsal bench format readme clean

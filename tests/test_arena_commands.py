@@ -11,6 +11,8 @@ import pytest
 import record_files
 from conftest import ROOT
 
+from gan.battle import BattleOptions, battle
+
 SIZE = ("--image_height=4", "--image_width=3", f"--latent_size={corpus.CONTEST.latent_size}")
 
 
@@ -33,10 +35,13 @@ def flags(field, sandbox_mode, *more):
 
 def test_a_battle_and_its_replay(field, sandbox_mode, tmp_path, command):
     pair = (f"--team_a=Ours={field / 'SILVER'}", f"--team_b=Theirs={field / 'GOLD'}", f"--output_dir={tmp_path / 'b'}")
-    for _ in range(2):  # the second replaces the first
-        done = command("battle", *pair, *flags(field, sandbox_mode, "--rounds=2", "--seed=5"))
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "Theirs wins (score: " in done.stdout
+    size = {"image_height": 4, "image_width": 3, "latent_size": corpus.CONTEST.latent_size}
+    teams = {"team_a": f"A={field / 'GOLD'}", "team_b": f"B={field / 'BRONZE'}", "output_dir": str(tmp_path / "b")}
+    real = str(field / "real.tfrecords")
+    battle(BattleOptions(**size, **teams, input_data_pattern=real, sandbox=sandbox_mode))  # which the next one replaces
+    done = command("battle", *pair, *flags(field, sandbox_mode, "--rounds=2", "--seed=5"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Theirs wins (score: " in done.stdout
     (result,) = (tmp_path / "b" / "matches").glob("*/match.json")
     assert json.loads(result.read_text())["winner"] == "b"
     assert len(json.loads(result.read_text())["rounds"]) == 2
@@ -81,11 +86,8 @@ def workers(folder):
     return {line.split()[0] for line in lines}
 
 
-POLITE = [pytest.param(number, marks=pytest.mark.exhaustive) for number in (signal.SIGTERM, signal.SIGINT)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGKILL, *POLITE])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_tournament_that_is_stopped_goes_on_and_leaves_no_worker(end, field, sandbox_mode, tmp_path, command):
     arguments = flags(field, sandbox_mode, f"--teams={field / 'teams.csv'}", "--tie_break=seed", "--seed=9")
     assert command("tournament", *arguments, f"--output_dir={tmp_path / 'whole'}").returncode == 0

@@ -104,7 +104,7 @@ def test_a_run_is_shown_in_pictures_and_numbers(tmp_path, monkeypatch, tiny_run)
     assert list(tmp_path.iterdir()) == []  # the folder that it runs in is left as it was
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_without_any_data_a_small_model_is_trained(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.delenv("GAN_SUBMISSION", raising=False)
@@ -114,7 +114,7 @@ def test_without_any_data_a_small_model_is_trained(tmp_path, monkeypatch):
     assert set(measures(printed(outputs["quality"]))) >= {"kid", "variety"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_without_any_pictures_some_are_drawn_and_explored(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     for name in ("GAN_TRAIN_DATA_PATTERN", "GAN_INPUT"):

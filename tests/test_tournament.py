@@ -387,6 +387,7 @@ def test_a_frozen_snapshot_that_was_changed_is_noticed(options, tmp_path):
         tournament(options())
 
 
+@pytest.mark.exhaustive
 def test_the_seeding_is_settled_with_the_submissions(options, field, tmp_path):
     mock = {"format": "mock", "tie_break": "seed"}
     tournament(options("mock", **mock))
