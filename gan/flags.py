@@ -326,7 +326,8 @@ def run(command, options_class, argv=None, *, with_tensorflow=True):
         options = parse(options_class, argv)
         if with_tensorflow:
             _import_tensorflow_quietly()
-        command(options)
+        with _signals_first():
+            command(options)
         code = 0
     except InputError as error:
         code = _fail(error, 2)
@@ -348,6 +349,19 @@ def run(command, options_class, argv=None, *, with_tensorflow=True):
             raise
         code = _fail(" ".join(str(getattr(error, "message", error)).split()), 1)
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def _signals_first():
+    """Where a signal ends a command and something fails on the way out, the signal is what is told."""
+    try:
+        yield
+    except Exception as error:
+        cause = error
+        while cause := cause.__context__:
+            if isinstance(cause, Interrupted):
+                raise cause from None
+        raise
 
 
 def _import_tensorflow_quietly():

@@ -99,7 +99,7 @@ def test_a_tournament_that_is_stopped_goes_on_and_leaves_no_worker(end, field, s
     process.send_signal(end)
     _, errors = process.communicate(timeout=30)
     if end != signal.SIGKILL and process.returncode:  # it may just have ended
-        assert process.returncode == 128 + end
+        assert process.returncode == 128 + end, errors
         assert errors == "stopped; the same command goes on where it was\n"
     deadline = time.monotonic() + 20
     while workers(tmp_path) and time.monotonic() < deadline:

@@ -79,6 +79,18 @@ def test_exit_codes(error, code, capsys):
     assert (capsys.readouterr().err == "") == (error is None)
 
 
+def test_what_fails_on_the_way_out_does_not_hide_the_signal(capsys):
+    def command(_):
+        try:
+            raise Interrupted("stopped", 15)
+        finally:
+            raise RunError("a worker is gone")
+
+    with pytest.raises(SystemExit) as end:
+        flags.run(command, Options, ["command"])
+    assert end.value.code == 143 and capsys.readouterr().err == "stopped\n"
+
+
 def test_a_remote_path_that_cannot_be_reached_is_one_line(capsys):
     import tensorflow as tf
 
