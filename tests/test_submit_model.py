@@ -35,13 +35,13 @@ def test_a_run_is_checked_and_uploaded(run, storage_server, tmp_path, capsys):
     returned = submit(run)
     told = capsys.readouterr().out
     assert re.search(r"^(PASS|WARN)  time", told, re.MULTILINE)  # a busy machine is slow
-    assert "\n8 files uploaded\nsubmitted: gs://team-a/model; the receipt: gs://team-a/model/receipt.json" in told
+    assert "\n9 files uploaded\nsubmitted: gs://team-a/model; the receipt: gs://team-a/model/receipt.json" in told
     uploaded = receipt.parse((bucket / "model" / "receipt.json").read_bytes())
     assert returned == uploaded.as_json() == json.loads((run / "submitted.json").read_text())
     assert set(uploaded.files) == {
         *("model/checkpoint", "model/model.ckpt-6.meta", "model/model.ckpt-6.index"),
         *("model/model.ckpt-6.data-00000-of-00001", "source/run.json"),
-        *("source/gan/models.py", "source/gan/losses.py", "source/gan/presets.py"),
+        *("source/gan/models.py", "source/gan/losses.py", "source/gan/negatives.py", "source/gan/presets.py"),
     }
     assert all(file.sha256 in told and name in told for name, file in uploaded.files.items())
     assert uploaded.facts["checkpoint"] == "model.ckpt-6"
