@@ -108,8 +108,9 @@ def _write_table(folder, readme):
         raise InputError(f"--folder={folder} holds no {file.name}; give the folder of an earlier run")
     found = storage.read_json(file)
     if marked.replace(readme, "bench", table.in_readme(found)):
-        if league_speed.NAME in found:
-            storage.copy_file(folder / league_speed.PICTURE, readme.parent / "pics" / league_speed.PICTURE)
+        curve = folder / league_speed.PICTURE
+        if curve.exists():
+            storage.copy_file(curve, readme.parent / "pics" / curve.name)
         print(f"written: {readme}")
 
 

@@ -16,7 +16,7 @@ with epy.lazy_imports():
     import matplotlib.figure
 
 SIZES = (5, 10, 20, 35, 50)
-NAME, PICTURE = "league_speed", "league_speed.png"
+PICTURE = "league_speed.png"
 MOST_SECONDS = 600.0  # of the largest league: one sitting
 _BRIEF_SIZES = (2, 4)
 _MOST_TURNS = 3  # a turn of all leagues takes minutes

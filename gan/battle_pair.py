@@ -41,15 +41,17 @@ class BattlePair:
     def discriminate(self, images):
         """Returns D's {"logits", "predictions"} and "p", fitted where that is asked for, and guarded; [N, 1] each."""
         outputs = self.discriminator(images, training=False)
-        p, guard_bias = outputs["predictions"], 0.0
+        p = outputs["predictions"]
         if self.calibration:
-            scale, bias, *of_guard = self.calibration
+            scale, bias = self.calibration[:2]
             p = keras.ops.sigmoid(outputs["logits"] * scale + bias)
-            guard_bias = of_guard[0] if of_guard else guard_bias
         if self._guard:
-            guards_logits = self._guard(images, training=False)["logits"]
-            p = keras.ops.minimum(p, keras.ops.sigmoid(guards_logits + guard_bias))
+            p = keras.ops.minimum(p, self._guards_p(images))
         return {**outputs, "p": p}
+
+    def _guards_p(self, images):
+        logits = self._guard(images, training=False)["logits"]
+        return keras.ops.sigmoid(logits + self.calibration[2] if self.calibration else logits)
 
     def answer(self, role, batch):
         """Returns what the contract asks of a `spec.Role`: images of latent vectors, or p [N, 1] of images."""
@@ -97,18 +99,16 @@ def of_run(run):
     Args:
       run: the content of `run.json`.
     """
-    options = run["options"]
+    options, contest = run["options"], contest_of_run(run)
     networks = model_builder.build_pair(
         options["generator_model"],
         options["discriminator_model"],
-        contest_of_run(run),
+        contest,
         options["feature_size"],
         options["seed"],
         len(run.get("classes", [])),  # runs of earlier versions had none
     )
-    guard = None
-    if options.get("negatives"):
-        guard = model_builder.build_guard(contest_of_run(run), options["seed"])
+    guard = model_builder.build_guard(contest, options["seed"]) if options.get("negatives") else None
     return BattlePair(*networks, bool(options.get("held_out_images")), guard)
 
 

@@ -63,13 +63,7 @@ def of_tensorflow(names):
 def first_line(error):
     """Returns the first telling line of an error's text; TensorFlow's and Keras's go on for pages."""
     text = re.sub(r"\x1b\[\d*m|\{\{.*?\}\} ?", "", str(getattr(error, "message", None) or error))
-    headings = (
-        "Exception encountered when",
-        "Graph execution error:",
-        "Detected at node",
-        "Node: ",
-        '  File "',
-        "    ",
-    )
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(headings)]
+    headings = ("Exception encountered when", "Graph execution error:", "Detected at node", "Node: ")
+    of_a_stack = ('  File "', "    ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(headings + of_a_stack)]
     return lines[0][:300] if lines else type(error).__name__
