@@ -1,6 +1,7 @@
 """What each kind of job does: the commands that it runs, and what it makes of their results."""
 
 import itertools
+import math
 
 import pytest
 from zoo_results import comparison_in, keep_rates
@@ -13,7 +14,7 @@ from benchmarks.zoo import commands, plans
 from benchmarks.zoo.jobs import check, duel, goal, league, speed, train
 from benchmarks.zoo.judge import Judge
 from benchmarks.zoo.plans import Goal, Plan, Point
-from gan import flags, storage
+from gan import flags, guard, storage
 from gan.errors import RunError
 
 OPTIONS = {
@@ -88,6 +89,12 @@ def test_a_slow_step_that_comes_regularly_counts_and_one_that_comes_once_does_no
     rates = [quick, slow, quick, quick] * 5
     assert speed.rate_of(rates, 10, 4) == pytest.approx(5.0)
     assert speed.rate_of([hiccup, *rates[1:], quick], 10, 4) == pytest.approx(5.0)
+
+
+def test_a_round_of_steps_has_all_that_waits_for_some_steps():
+    lazy = {"gradient_penalties": "R1Penalty", "gradient_penalty_interval": 6}
+    rounds = [speed.round_of(gan.train.TrainOptions(**given)) for given in ({"negatives": ""}, {}, {**lazy})]
+    assert rounds == [1, guard.EVERY, math.lcm(6, guard.EVERY)]
 
 
 def test_training_goes_to_the_step_of_the_point_and_exports_on_the_way_to_a_goal(tmp_path, seen, monkeypatch):

@@ -20,7 +20,7 @@ with epy.lazy_imports():
     import keras
     import tensorflow as tf
 
-    from gan import model_builder
+    from gan import guard, model_builder
 
 WARM_UP_STEPS = 10
 COUNTED_STEPS = 20
@@ -35,7 +35,7 @@ def jobs(preset):
 def measure(comparison, preset):
     """Trains for a moment and reads the log; the result says also what was trained, and on what."""
     options = presets.settings_of(preset)
-    interval = options.gradient_penalty_interval if options.gradient_penalties else 1
+    interval = round_of(options)
     warm_up = max(WARM_UP_STEPS, interval)
     steps = warm_up + max(COUNTED_STEPS, 2 * interval)
     folder = comparison.folder / "speed"
@@ -50,6 +50,12 @@ def measure(comparison, preset):
     }
     folder.rmtree()
     return value
+
+
+def round_of(options):
+    """Returns after how many steps training does the same again: penalties and the guard wait for some steps."""
+    penalties = options.gradient_penalty_interval if options.gradient_penalties else 1
+    return math.lcm(penalties, guard.EVERY if options.negatives else 1)
 
 
 def logged_rates(log):
