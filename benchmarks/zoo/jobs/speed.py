@@ -22,8 +22,9 @@ with epy.lazy_imports():
 
     from gan import guard, model_builder
 
-WARM_UP_STEPS = 10
-COUNTED_STEPS = 20
+FIRST_STEPS = 30  # by which the others are counted
+WARM_UP_SECONDS = 5.0  # a run that begins makes ready for its pictures and exports beside the first steps
+COUNTED_SECONDS = 15.0
 
 
 def jobs(preset):
@@ -35,15 +36,21 @@ def jobs(preset):
 def measure(comparison, preset):
     """Trains for a moment and reads the log; the result says also what was trained, and on what."""
     options = presets.settings_of(preset)
-    interval = round_of(options)
-    warm_up = max(WARM_UP_STEPS, interval)
-    steps = warm_up + max(COUNTED_STEPS, 2 * interval)
     folder = comparison.folder / "speed"
     folder.rmtree(missing_ok=True)
-    train.run(comparison, preset, 0, folder, steps, steps)
-    rates = logged_rates((folder / "train.log").read_text())[warm_up:]
+    every = round_of(options)
+    first = every * math.ceil(FIRST_STEPS / every)
+
+    def rate(steps, uncounted):
+        """Trains up to so many steps, and leaves out the first ones."""
+        train.run(comparison, preset, 0, folder, steps, steps)
+        rates = logged_rates((folder / "train.log").read_text())[uncounted:]
+        return rate_of(rates, options.batch_size, every)
+
+    steps_per_second = comparison.options.minutes_scale * rate(first, uncounted=first // 2) / options.batch_size
+    warm, counted = (math.ceil(steps_per_second * seconds) for seconds in (WARM_UP_SECONDS, COUNTED_SECONDS))
     value = {
-        "images_per_second": rate_of(rates, options.batch_size, interval),
+        "images_per_second": rate(first + warm + max(counted, 2 * every), uncounted=first + warm),
         "parameters": count_parameters(folder),
         "settings": dataclasses.asdict(options),
         "machine": machine(),
@@ -63,17 +70,17 @@ def logged_rates(log):
     return [float(rate) for rate in re.findall(r"^training step \d+ .*Examples/sec: ([\d.]+)", log, re.MULTILINE)]
 
 
-def rate_of(rates, batch_size, interval):
+def rate_of(rates, batch_size, every):
     """Returns the images per second of training.
 
     Args:
       rates: images per second of each step, after the warm-up.
       batch_size: images per step.
-      interval: every so many steps one does more than the others; only whole rounds of them can be compared.
+      every: steps of a round; only whole ones can be compared.
     """
     seconds = [batch_size / rate for rate in rates]
-    cycles = [sum(seconds[i : i + interval]) for i in range(0, len(seconds) - interval + 1, interval)]
-    return interval * batch_size / statistics.median(cycles)
+    rounds = [sum(seconds[i : i + every]) for i in range(0, len(seconds) - every + 1, every)]
+    return every * batch_size / statistics.median(rounds)
 
 
 def count_parameters(folder):
