@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from gan import calibration, model_builder, spec, training_state
+from gan import calibration, guard, model_builder, spec, training_state
 
 _CHUNK = 250  # images at once, so that memory does not grow with their number
 
@@ -14,21 +14,26 @@ class BattlePair:
     Args:
       generator, discriminator: built like the trained ones.
       calibrated: whether p is fitted on held-out images.
-      guard: the network that refuses what no training image looks like, see `gan.guard`; None for none.
+      guard_network: it refuses what no training image looks like, see `gan.guard`; None for none.
 
     Attributes:
-      generator, discriminator: as above.
+      generator, discriminator, guard_network: as above.
       networks: {"generator", "discriminator" and maybe "guard"}.
-      calibration: the variables of the fit.
+      calibration: {"scale", "bias" and maybe "guard_bias"}: the variables of the fit; {} without one.
     """
 
-    def __init__(self, generator, discriminator, calibrated, guard=None):
+    def __init__(self, generator, discriminator, calibrated, guard_network=None):
         self.generator = generator
         self.discriminator = discriminator
-        self._guard = guard
-        self.networks = {"generator": generator, "discriminator": discriminator} | ({"guard": guard} if guard else {})
-        fitted = {"scale": 1.0, "bias": 0.0} | ({"guard_bias": 0.0} if guard else {}) if calibrated else {}
-        self.calibration = [keras.Variable(value, trainable=False, name=name) for name, value in fitted.items()]
+        self.guard_network = guard_network
+        self.networks = {"generator": generator, "discriminator": discriminator}
+        fitted = {"scale": 1.0, "bias": 0.0}
+        if guard_network:
+            self.networks["guard"] = guard_network
+            fitted["guard_bias"] = 0.0
+        self.calibration = {
+            name: keras.Variable(value, trainable=False, name=name) for name, value in fitted.items() if calibrated
+        }
 
     def generate(self, noise):
         """Returns images, float32 [N, height * width * channels] in [0, 1], of noise [N, latent_size]."""
@@ -43,15 +48,14 @@ class BattlePair:
         outputs = self.discriminator(images, training=False)
         p = outputs["predictions"]
         if self.calibration:
-            scale, bias = self.calibration[:2]
-            p = keras.ops.sigmoid(outputs["logits"] * scale + bias)
-        if self._guard:
+            p = keras.ops.sigmoid(outputs["logits"] * self.calibration["scale"] + self.calibration["bias"])
+        if self.guard_network:
             p = keras.ops.minimum(p, self._guards_p(images))
         return {**outputs, "p": p}
 
     def _guards_p(self, images):
-        logits = self._guard(images, training=False)["logits"]
-        return keras.ops.sigmoid(logits + self.calibration[2] if self.calibration else logits)
+        logits = self.guard_network(images, training=False)["logits"]
+        return keras.ops.sigmoid(logits + self.calibration["guard_bias"] if self.calibration else logits)
 
     def answer(self, role, batch):
         """Returns what the contract asks of a `spec.Role`: images of latent vectors, or p [N, 1] of images."""
@@ -67,13 +71,11 @@ class BattlePair:
         Returns:
           The `calibration.Calibration`.
         """
-        generated = spec.from_8bit(self.generate_8bit(noise))
-        fitted = calibration.fit(*(_logits(self.discriminator, images) for images in (held_out, generated)))
-        values = [fitted.scale, fitted.bias]
-        if self._guard:
-            values.append(calibration.guard_bias(_logits(self._guard, held_out)))
-        for variable, value in zip(self.calibration, values, strict=True):
-            variable.assign(value)
+        images = held_out, spec.from_8bit(self.generate_8bit(noise))
+        judges = [network for network in (self.discriminator, self.guard_network) if network]
+        fitted = calibration.fit(*([_logits(judge, batch) for batch in images] for judge in judges))
+        for name, variable in self.calibration.items():
+            variable.assign(getattr(fitted, name))
         return fitted
 
     def restore(self, arrays):
@@ -85,7 +87,7 @@ class BattlePair:
         Raises:
           InputError: the model's code has changed since.
         """
-        owners = {"calibration": self.calibration}
+        owners = {"calibration": self.calibration.values()}
         for name, model in self.networks.items():
             average = f"{name}_average"
             owners[average if any(saved.startswith(f"{average}/") for saved in arrays) else name] = model.variables
@@ -108,8 +110,9 @@ def of_run(run):
         options["seed"],
         len(run.get("classes", [])),  # runs of earlier versions had none
     )
-    guard = model_builder.build_guard(contest, options["seed"]) if options.get("negatives") else None
-    return BattlePair(*networks, bool(options.get("held_out_images")), guard)
+    guarded = options.get("negatives")  # runs of earlier versions had none
+    guard_network = guard.build_network(contest, options["seed"]) if guarded else None
+    return BattlePair(*networks, bool(options.get("held_out_images")), guard_network)
 
 
 def contest_of_run(run):
@@ -118,7 +121,7 @@ def contest_of_run(run):
 
 
 def _logits(network, images):
-    return np.concatenate([network(chunk, training=False)["logits"] for chunk in _chunks(images)])
+    return np.concatenate([network(chunk, training=False)["logits"] for chunk in _chunks(images)])[:, 0]
 
 
 def _chunks(rows):

@@ -2,7 +2,9 @@
 
 D is trained until it is undecided, on images that it has seen, and a critic's logit (Wasserstein, relativistic) has no
 zero at all. So scale and bias of p = sigmoid(scale * logit + bias) are fitted on real images that were held out of
-training and on as many generated ones (Platt 1999, with equal shares of both).
+training and on as many generated ones (after Platt 1999, with equal shares of both; scikit-learn's penalty on the scale
+takes the place of his smoothed targets, so that few images give a cautious p). Of the guard beside D, see `gan.guard`,
+no more is asked than to believe real images.
 """
 
 import dataclasses
@@ -17,7 +19,7 @@ with epy.lazy_imports():
 
 LEAST = 20  # images of each kind
 _LEAST_SLOPE = 0.1  # of p's logit, for logits of variance 1
-_REFUSED_BY_GUARD = 0.02  # of real images, at most
+_REFUSED_BY_GUARD = 0.02  # of real images, at most: what a guard gains against strangers it must not lose on them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,50 +28,61 @@ class Calibration:
 
     Attributes:
       scale, bias: p = sigmoid(scale * logit + bias); scale is positive.
-      accuracy_before, accuracy_after: share of images that D is right on, with the logits as they are and with those
-        fitted on one half and judged on the other, both ways.
+      guard_bias: what is added to the guard's logits, so that it believes nearly all real images; at least 0.
+      accuracy_before: share of images that D is right on by its logits as they are, and without a guard.
+      accuracy_after: the same as it battles, with what was fitted on one half and judged on the other, both ways.
     """
 
     scale: float
     bias: float
+    guard_bias: float
     accuracy_before: float
     accuracy_after: float
 
 
-def fit(real, generated):
-    """Returns the `Calibration` for D's logits [N] of held-out real images and of generated ones, `LEAST` of each.
+def fit(discriminator, guard=None):
+    """Returns the `Calibration`.
+
+    Args:
+      discriminator: its logits [2, N] of held-out real images and of as many generated ones, `LEAST` of each.
+      guard: its logits [2, N] of the same images; None without a guard.
 
     Raises:
       RunError: a logit is not a finite number.
     """
-    real, generated = np.asarray(real, np.float64).ravel(), np.asarray(generated, np.float64).ravel()
-    if not np.all(np.isfinite(real)) or not np.all(np.isfinite(generated)):
-        raise RunError("D answers with values that are not finite numbers, so that p cannot be fitted")
-    halves = [(real[i::2], generated[i::2]) for i in (0, 1)]
-    crosswise = [_accuracy(*_fit(*halves[i]), *halves[1 - i]) for i in (0, 1)]
-    return Calibration(*_fit(real, generated), _accuracy(1.0, 0.0, real, generated), float(np.mean(crosswise)))
+    logits = {"D": discriminator} if guard is None else {"D": discriminator, "the guard": guard}
+    for name, values in logits.items():
+        if not np.all(np.isfinite(values)):
+            raise RunError(f"{name} answers with values that are not finite numbers, so that p cannot be fitted")
+    logits = np.asarray(list(logits.values()), np.float64)
+    halves = logits[..., ::2], logits[..., 1::2]
+    crosswise = [_accuracy(_fitted(half), other) for half, other in (halves, halves[::-1])]
+    (scale, bias), *of_guard = _fitted(logits)
+    guard_bias = of_guard[0][1] if of_guard else 0.0
+    return Calibration(scale, bias, guard_bias, _accuracy([(1.0, 0.0)], logits[:1]), float(np.mean(crosswise)))
 
 
-def guard_bias(real):
-    """Returns what is added to the guard's logits so that it believes nearly all real images; 0 where it does.
+def _fitted(logits):
+    """Returns [(scale, bias)] of D and maybe the guard, for their logits [1 or 2, 2, N]."""
+    return [_regression(logits[0]), *((1.0, _bias_to_believe(real)) for real, _ in logits[1:])]
 
-    Args:
-      real: its logits of held-out real images.
-    """
+
+def _bias_to_believe(real):
     return max(0.0, -float(np.quantile(real, _REFUSED_BY_GUARD)))
 
 
-def _fit(real, generated):
-    logits = np.concatenate([real, generated])
+def _regression(logits):
+    labels, logits = np.repeat([1, 0], logits.shape[1]), logits.ravel()
     mean, spread = logits.mean(), logits.std()
     if spread <= 1e-6 * abs(mean):  # equal but for rounding
         spread = 1.0
-    labels = np.repeat([1, 0], [len(real), len(generated)])
     regression = linear_model.LogisticRegression().fit(((logits - mean) / spread)[:, None], labels)
     # A D that is worse than guessing is not turned round: what it has learned of other generators may still hold.
     slope = max(float(regression.coef_[0, 0]), _LEAST_SLOPE)
     return slope / spread, float(regression.intercept_[0]) - slope * mean / spread
 
 
-def _accuracy(scale, bias, real, generated):
-    return float((np.mean(scale * real + bias > 0) + np.mean(scale * generated + bias <= 0)) / 2)
+def _accuracy(fitted, logits):
+    """Returns the share of images that the less convinced of the networks is right on."""
+    real, generated = np.min([scale * of + bias for (scale, bias), of in zip(fitted, logits, strict=True)], axis=0)
+    return float((np.mean(real > 0) + np.mean(generated <= 0)) / 2)

@@ -81,10 +81,10 @@ def evaluate(options):
         if steps and steps[-1] != done:
             evaluation = evaluation or _Evaluation(options, folder)
             try:
-                result = evaluation.run(steps[-1])
-                done = steps[-1]
+                arrays = folder.load(steps[-1])
             except FileNotFoundError:  # a newer save has just pushed this one out
                 continue
+            result, done = evaluation.run(steps[-1], arrays), steps[-1]
             if options.run_once:
                 return result
         elif not steps:
@@ -110,8 +110,8 @@ class _Evaluation:
             _refuse_another(options, run, name)
         self._pair = battle_pair.of_run(run)
 
-    def run(self, step):
-        self._pair.restore(self._folder.load(step))
+    def run(self, step, arrays):
+        self._pair.restore(arrays)
         p_real, p_generated, g_loss, d_loss, images = self._judge()
         result = {
             "step": step,
@@ -145,7 +145,8 @@ class _Evaluation:
         generated = self._network.features(self._pair.generate_8bit(noise), self._contest.image_shape)
         report = metrics.report(self._real_features, generated, self._training_features, self._options.seed)
         estimates = {name: dataclasses.asdict(estimate) for name, estimate in report.items()}
-        return {"feature_network": self._network.name, "num_generate": count, "metrics": estimates}
+        counts = {"num_generate": count, "num_compared": len(self._real_features)}
+        return {"feature_network": self._network.name, **counts, "metrics": estimates}
 
     @functools.cached_property
     def _network(self):
@@ -208,7 +209,8 @@ class _Evaluation:
             print("warning: an AUC under 0.5 is worse than guessing: your labels look swapped")
         if estimates := result.get("metrics"):
             count, network = result["num_generate"], result["feature_network"]
-            print(f"{count} generated against {result['images']} real images, features of the network {network!r}:")
+            real = result["num_compared"]
+            print(f"{count} generated against {real} real images, features of the network {network!r}:")
             for name, estimate in estimates.items():
                 print(f"  {name:28} {metrics.Estimate(**estimate)}")
 

@@ -149,7 +149,7 @@ def _write_and_compare(name, pair, contest, folder):
 def _tolerance(pair, role):
     """A fitted p multiplies the rounding of the logits before it; sigmoid's own slope is 1/4 at most."""
     fitted = role is spec.DISCRIMINATOR and pair.calibration
-    return TOLERANCE * max(1.0, float(pair.calibration[0]) / 4) if fitted else TOLERANCE
+    return TOLERANCE * max(1.0, float(pair.calibration["scale"]) / 4) if fitted else TOLERANCE
 
 
 def _examples(pair, contest):

@@ -7,20 +7,31 @@ believed no more than the less convinced of D and guard believes it. G never lea
 spoiled images: among G's they would tell it less about G.
 """
 
+import numpy as np
 import tensorflow as tf
 
-from gan import losses, model_builder, negatives, optimizers
+from gan import class_lookup, losses, model_builder, negatives, optimizers
 
+# What is spoiled is easy to tell: few weights, and a step for four of D's, are enough and leave D its time.
 EVERY = 4  # steps of training for one of the guard
-_IMAGES = 16  # of each kind in a step, at most: it has little to learn
+_FEATURES = 16
+_IMAGES = 16  # real ones, and as many spoiled ones, in a step, at most
 _LOSS = losses.CrossEntropyLoss()
+_OPTIMIZER = {"learning_rate": 3e-4, "beta_1": 0.5}  # whatever trains G and D: it plays against nobody
+
+
+def build_network(contest, seed):
+    """Makes the network of a guard, like a small discriminator, with weights that follow from the seed."""
+    network = model_builder.create("PlainDiscriminator", "guard", contest, _FEATURES, seed)
+    network(np.zeros([1, contest.image_size], np.float32))
+    return network
 
 
 class Guard:
-    """The guard that is trained, and its training step.
+    """A guard that is trained, and its training step.
 
     Args:
-      kinds: `negatives.BaseNegative`s.
+      kinds: `negatives.BaseNegative`s, which spoil images.
       contest: the `spec.ContestSpec`.
       options: `TrainOptions`.
 
@@ -35,15 +46,16 @@ class Guard:
     def __init__(self, kinds, contest, options):
         self._negatives = negatives.Negatives(kinds, contest.image_shape)
         self._count = min(_IMAGES, options.batch_size)
-        self.network = model_builder.build_guard(contest, options.seed)
-        self._optimizer = optimizers.Adam(learning_rate=3e-4, beta_1=0.5)
+        self.network = build_network(contest, options.seed)
+        self._optimizer = optimizers.Adam(**_OPTIMIZER)
         self._optimizer.build(self.network.trainable_variables)
-        self.step = tf.function(self._step, autograph=False).get_concrete_function(
-            images=tf.TensorSpec([self._count, contest.image_size], tf.float32), seed=tf.TensorSpec([2], tf.int32)
-        )
+        with class_lookup.blaming("the guard's step with --negatives"):
+            self.step = tf.function(self._step, autograph=False).get_concrete_function(
+                images=tf.TensorSpec([self._count, contest.image_size], tf.float32), seed=tf.TensorSpec([2], tf.int32)
+            )
 
     def learn(self, images, seed):
-        """Makes a step.
+        """Makes a step, with the first images of D's batch, none of them mirrored.
 
         Args:
           images: real ones, float32 [batch_size, height * width * channels] in [0, 1].

@@ -14,6 +14,7 @@ from gan.errors import RunError
 
 _PICTURED = 16  # images of a picture
 NAN_ADVICE = "a lower --base_learning_rate or another loss may help"
+GUARD_ADVICE = "leave out what spoils images to such values of --negatives"
 
 
 class Keeper:
@@ -81,9 +82,8 @@ class Keeper:
         arrays = {name: variable.numpy() for name, variable in self._variables.items()}
         for name, array in arrays.items():
             if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
-                raise RunError(
-                    f"step {step}: {name} holds values that are not finite numbers; {self.kept()}; {NAN_ADVICE}"
-                )
+                advice = GUARD_ADVICE if name.startswith("guard") else NAN_ADVICE
+                raise RunError(f"step {step}: {name} holds values that are not finite numbers; {self.kept()}; {advice}")
         self._save_begun = step
         self._begin(step, functools.partial(self._save, arrays=arrays), lambda _: self._log.flush())
 
@@ -119,7 +119,7 @@ class Keeper:
 
     def _save(self, step, pair, arrays):
         self._calibrate(step, pair)
-        fitted = training_state.name_variables({"calibration": pair.calibration})
+        fitted = training_state.name_variables({"calibration": pair.calibration.values()})
         arrays |= {name: variable.numpy() for name, variable in fitted.items()}
         arrays["pictures_written"] = np.asarray(self._log.pictures_written)
         self._folder.save(step, arrays, self._options.keep_saves)

@@ -119,8 +119,8 @@ class RelativisticLoss(BaseLoss):
 class BasePenalty:
     """Base of all penalties on D's gradient, which the trainer weights and adds to D's loss.
 
-    The gradient is by pixels in [0, 1]. Papers have pixels in [-1, 1], where it is half as long: a weight of 1 here is
-    one of 4 there. Batch normalisation in D would mix the images' gradients, so use a D without it.
+    The gradient is by pixels in [0, 1]. Papers have pixels in [-1, 1], where it is half as long: a weight of 1 on its
+    square is one of 4 there. Batch normalisation in D would mix the images' gradients, so use a D without it.
     """
 
     def calculate_penalty(self, critic, real, generated, uniform):
@@ -152,7 +152,8 @@ class R2Penalty(BasePenalty):
 class WassersteinPenalty(BasePenalty):
     """E (|grad D(y)| - 1)^2, y uniform between a real and a generated image (Gulrajani et al. 2017, section 4).
 
-    The norm of a zero gradient has no derivative: a small number under the root keeps it finite.
+    A length of 1 by pixels in [0, 1] is one of 1/2 by the paper's. The norm of a zero gradient has no derivative: a
+    small number under the root keeps it finite.
     """
 
     def calculate_penalty(self, critic, real, generated, uniform):

@@ -47,7 +47,7 @@ class Memorisation:
       neighbours: of the generated images.
       close: bool [N], images nearer, by distance and by isolation, than all but 1 % of other real images.
       thresholds: (distance, isolation) below which an image counts as close.
-      p_value: how often so many would be close by chance.
+      p_value: how often so many would be close by chance, if the thresholds were exact.
       flagged: whether a person should look at it.
     """
 
@@ -130,7 +130,7 @@ def _normalise(images):
 
 
 def _variants(images):
-    """Yields every flip and shift of the images, normalised."""
+    """Returns every flip and shift of the images, normalised."""
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
     return [
         _normalise(_centre(flipped, down, right))

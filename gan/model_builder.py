@@ -8,8 +8,6 @@ import numpy as np
 from gan import class_lookup, models, random_noise_generator, seeds, spec
 from gan.errors import InputError
 
-_GUARD_FEATURES = 16
-
 
 def build_pair(
     generator_name,
@@ -40,13 +38,6 @@ def build_pair(
         return _checked_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes)
 
 
-def build_guard(contest, seed):
-    """Makes the network of a `guard.Guard`, small and like a discriminator, with weights that follow from the seed."""
-    guard = _create("PlainDiscriminator", "guard", contest, _GUARD_FEATURES, seed, num_classes=0)
-    guard(np.zeros([1, contest.image_size], np.float32))
-    return guard
-
-
 def synchronise_batch_norms(model):
     """Makes all batch normalisation within a model take its statistics over all devices."""
     for layer in model._flatten_layers():  # those within layers as well, which no public property lists
@@ -66,8 +57,8 @@ def _precision(mixed):
 
 
 def _checked_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes):
-    generator = _create(generator_name, "generator_model", contest, feature_size, seed, num_classes)
-    discriminator = _create(discriminator_name, "discriminator_model", contest, feature_size, seed, num_classes)
+    generator = create(generator_name, "generator_model", contest, feature_size, seed, num_classes)
+    discriminator = create(discriminator_name, "discriminator_model", contest, feature_size, seed, num_classes)
     if generator.uses_labels != discriminator.uses_labels:
         raise InputError(f"{generator_name} and {discriminator_name}: one learns from labels and the other does not")
     noise = random_noise_generator.generate_noise(4, contest.latent_size, seeds.generator(seed, "check"))
@@ -76,7 +67,13 @@ def _checked_pair(generator_name, discriminator_name, contest, feature_size, see
     return generator, discriminator
 
 
-def _create(name, flag, contest, feature_size, seed, num_classes):
+def create(name, flag, contest, feature_size, seed, num_classes=0):
+    """Makes one network, without its weights as long as it is not called; see `build_pair`.
+
+    Args:
+      name: of its class.
+      flag: for messages; the weights follow from it and the seed.
+    """
     model_class = class_lookup.find(name, "gan.models", models.BaseModel, flag)
     if model_class.uses_labels and not num_classes:
         raise InputError(

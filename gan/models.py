@@ -8,6 +8,7 @@ and beliefs are float32, also where `--mixed_precision` lets the layers before t
 | --- | --- |
 | Sample | one hidden layer: where every team of the first contest started |
 | DCGAN, DCGAN4 | strided convolutions and batch normalisation; 5x5 kernels, as published, and 4x4 ones |
+| Plain (D alone) | DCGAN4's D without normalisation, for gradient penalties; the guard beside D is a small one |
 | SNGAN | residual blocks, spectral normalisation in D |
 | R3GAN | residual blocks without any normalisation, for losses with zero-centred gradient penalties |
 | ConditionalDCGAN | DCGAN that is told each image's class |

@@ -13,7 +13,7 @@ class BaseNegative:
     """Base of all ways to spoil real images."""
 
     def spoil(self, images, seed):
-        """Returns images that are not real any more, each spoiled in its own way.
+        """Returns images that are not real any more, each spoiled in its own way; what leaves [0, 1] is cut off.
 
         Args:
           images: real ones, float32 [N, height, width, channels] in [0, 1].
@@ -75,14 +75,17 @@ class Negatives:
         # Every kind chooses from the whole batch, so that those that mix images have enough of them.
         spoiled = [kind.spoil(images, each) for kind, each in zip(self._kinds, seeds, strict=True)]
         shares = [made[place :: len(spoiled)] for place, made in enumerate(spoiled)]
-        return tf.reshape(tf.concat(shares, axis=0), tf.shape(flat))
+        # No generated image leaves the range: a guard that went by that would be of no use.
+        return tf.clip_by_value(tf.reshape(tf.concat(shares, axis=0), tf.shape(flat)), 0.0, 1.0)
 
 
 def _check(kind, images):
-    """Raises InputError where D could not be shown what comes out."""
+    """Raises InputError where a guard could not be shown what comes out."""
     name = f"{type(kind).__name__}.spoil"
     with class_lookup.blaming(name):
         spoiled = kind.spoil(images, tf.constant([0, 1]))
     found = f"{spoiled.dtype.name} {list(spoiled.shape)}" if tf.is_tensor(spoiled) else repr(spoiled)
     if not tf.is_tensor(spoiled) or spoiled.shape != images.shape or spoiled.dtype != images.dtype:
         raise InputError(f"{name} returned {found}; expected float32 {list(images.shape)}, as it got")
+    if not tf.reduce_all(tf.math.is_finite(spoiled)):
+        raise InputError(f"{name} returned values that are not finite numbers")

@@ -36,7 +36,7 @@ class Default(Preset):
 class BaseClassic(Preset):
     """What was usual in 2015, and nothing of what came later.
 
-    It sets all that a preset can, so that what extends it stays as it is when the flags' own defaults change.
+    It sets all that decides what is learned, so that what extends it stays as it is when the flags' defaults change.
     """
 
     feature_size = 64
@@ -56,10 +56,13 @@ class BaseClassic(Preset):
     batch_size = 128
     optimizer = "AdamOptimizer"
     base_learning_rate = 0.0002
+    learning_rate_decay = 0.95
+    learning_rate_decay_examples = 4_000_000
     discriminator_rate_factor = 1.0
     adam_beta1 = 0.5
     adam_beta2 = 0.999
     clip_gradient_norm = 0.0
+    regularization_penalty = 1.0
 
 
 class Sample(BaseClassic):

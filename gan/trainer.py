@@ -26,7 +26,8 @@ from gan import (
 )
 from gan.errors import InputError
 
-_ADAPTATION_IMAGES = 100_000  # in which the probability of augmentation can go from 0 to 1
+# In which the probability of augmentation can go from 0 to 1; the paper has 500,000, and trains a hundred times longer.
+_ADAPTATION_IMAGES = 100_000
 
 
 class Trainer:
@@ -40,6 +41,7 @@ class Trainer:
 
     Attributes:
       contest: the `spec.ContestSpec`.
+      loss: the `losses.BaseLoss`.
       generator, discriminator: the networks that are trained.
       flips: whether real images are mirrored at random.
     """
@@ -58,7 +60,7 @@ class Trainer:
             options.augmentations, "gan.augmentation", augmentation.BaseAugmentation, "augmentations"
         )
         self._augment = augmentation.Pipeline(augmentations, image_shape)
-        spoilers = class_lookup.make_all(options.negatives, "gan.negatives", negatives.BaseNegative, "negatives")
+        kinds = class_lookup.make_all(options.negatives, "gan.negatives", negatives.BaseNegative, "negatives")
         wanted = options.horizontal_flip
         self.flips = tuple(image_shape) != digits.SHAPE if wanted is None else wanted
         # The pair that battles lives in this process alone, and so does the guard. They come first, so that what Keras
@@ -66,9 +68,9 @@ class Trainer:
         self._battle_pair = battle_pair.BattlePair(
             *self._build("none", num_classes),
             bool(options.held_out_images),
-            model_builder.build_guard(self.contest, options.seed) if spoilers else None,
+            guard.build_network(self.contest, options.seed) if kinds else None,
         )
-        self._guard = guard.Guard(spoilers, self.contest, options) if spoilers else None
+        self._guard = guard.Guard(kinds, self.contest, options) if kinds else None
         self.generator, self.discriminator = self._build(options.mixed_precision, num_classes, self._devices.scope)
         if self._devices.replicas > 1:
             model_builder.synchronise_batch_norms(self.generator)
@@ -275,9 +277,10 @@ class Trainer:
         return self._options.regularization_penalty * _sum(model.losses)
 
     def _gradient_penalty(self, real, generated, seed):
-        """The penalties' sum; where they come in every k-th step alone, k times as strong (Karras et al. 2020, B).
+        """The penalties' sum; where they come in every k-th step alone, k times as strong.
 
-        Without a seed, this is none of those steps.
+        So Karras et al., "Analyzing and improving the image quality of StyleGAN" (2020), appendix B; the optimizer's
+        rates stay as they are here. Without a seed, this is none of those steps.
         """
         if seed is None:
             return tf.zeros([])
@@ -316,7 +319,7 @@ class Trainer:
     def _adapt_augmentation(self, logits_on_real):
         """Moves the probability until the mean sign of D's logits on real images is the one that is aimed at.
 
-        Karras et al., "Training generative adversarial networks with limited data" (2020), section 3, r_t.
+        Karras et al., "Training generative adversarial networks with limited data" (2020, ADA), section 3, r_t.
         """
         excess = tf.reduce_mean(tf.sign(logits_on_real)) - self._options.adaptive_augmentation_target
         change = tf.sign(excess) * self._options.batch_size / _ADAPTATION_IMAGES
@@ -349,7 +352,7 @@ class Trainer:
                 **(self._guard.variables() if self._guard else {}),
                 **self._averages.variables(),
                 "augmentation": [self._augmentation_probability],
-                "calibration": self._battle_pair.calibration,
+                "calibration": self._battle_pair.calibration.values(),
             }
         )
         known = {id(variable) for variable in named.values()}
@@ -366,17 +369,24 @@ class Trainer:
         """Returns all traced training steps."""
         return [*self._steps.values(), *([self._guard.step] if self._guard else [])]
 
-    def doubts(self):
-        """Returns sentences about options that do not go together."""
+    def doubts(self, num_held_out):
+        """Returns sentences about options that do not go together, or not with so few images.
+
+        Args:
+          num_held_out: images that no step sees.
+        """
         options, found = self._options, []
         if options.adaptive_augmentation_target is not None and not options.augmentations:
             found.append("--adaptive_augmentation_target does nothing without --augmentations")
         if options.gradient_penalty_interval > 1 and not options.gradient_penalties:
             found.append("--gradient_penalty_interval does nothing without --gradient_penalties")
-        if self.loss.is_critic and not options.held_out_images:
-            found.append(f"{options.label_loss} has no threshold: p means nothing without --held_out_images")
+        if self.loss.is_critic and not num_held_out:
+            why = "; these images are too few to hold some out" if options.held_out_images else ""
+            found.append(f"{options.label_loss} has no threshold: p means nothing without --held_out_images{why}")
         if isinstance(self.loss, losses.WassersteinLoss) and not options.gradient_penalties:
             found.append("WassersteinLoss needs --gradient_penalties=WassersteinPenalty")
+        if options.gradient_penalties and self.discriminator.uses_labels:
+            found.append("--gradient_penalties look at D as it answers without a class")
         norms = [v for v in self.discriminator.non_trainable_variables if v.name == "moving_mean"]
         if options.gradient_penalties and norms:
             found.append(

@@ -194,7 +194,7 @@ class Session:
                 f"warning: {', '.join(ops)} draws random numbers that a resumed run cannot repeat; in a model use "
                 "keras.random or a Keras layer, elsewhere tf.random.stateless_* with the seed that is given"
             )
-        for sentence in self._networks.doubts():
+        for sentence in self._networks.doubts(self._steps.num_held_out):
             self._log.say(f"warning: {sentence}")
         if self._step >= self._steps.last:
             self._log.say("nothing left to train; raise --num_epochs or --max_steps to go on")

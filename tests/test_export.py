@@ -146,7 +146,7 @@ def test_a_later_export_is_what_a_first_one_would_be(tmp_path):
     battling = battle_pair.BattlePair(generator, discriminator, calibrated=True)
     later = export_model.Exporter(battling, CONTEST, {})
     later.write(folders[0], 1)
-    for variable in [*generator.variables, *discriminator.variables, *battling.calibration]:
+    for variable in [*generator.variables, *discriminator.variables, *battling.calibration.values()]:
         variable.assign(variable * 0.5)
     later.write(folders[0], 2)
     export_model.Exporter(battling, CONTEST, {}).write(folders[1], 2)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import sample_options
 
-from gan import battle_pair, export_formats, model_builder, spec, storage, training_state
+from gan import battle_pair, export_formats, guard, model_builder, spec, storage, training_state
 from gan.errors import InputError, RunError
 from gan.export import ExportOptions, export
 
@@ -49,11 +49,11 @@ def pair(request):
     for _ in range(5):
         images = networks[0](rng.uniform(-1, 1, (8, RGB.latent_size)).astype(np.float32), training=True)["output"]
         networks[1](images, training=True)
-    guard = model_builder.build_guard(RGB, 3)
-    for variable in guard.trainable_variables:
+    guard_network = guard.build_network(RGB, 3)
+    for variable in guard_network.trainable_variables:
         variable.assign(variable + rng.normal(0, 0.1, variable.shape).astype(np.float32))
-    made = battle_pair.BattlePair(*networks, True, guard)
-    for variable, value in zip(made.calibration, (1.5, -0.25, 0.1), strict=True):
+    made = battle_pair.BattlePair(*networks, True, guard_network)
+    for variable, value in zip(made.calibration.values(), (1.5, -0.25, 0.1), strict=True):
         variable.assign(value)
     return made
 

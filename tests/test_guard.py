@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from conftest import sample_options
 
-from gan import battle_pair, calibration, guard, model_builder, negatives, spec, trainer
+from gan import battle_pair, guard, model_builder, negatives, spec, trainer
+from gan.errors import InputError
 
 CONTEST = spec.ContestSpec(12, 10, 1, latent_size=4)
 
@@ -58,24 +59,29 @@ def test_it_learns_every_fourth_step_and_neither_g_nor_d_notices():
 
 def test_the_less_convinced_of_the_two_decides():
     generator, discriminator = model_builder.build_pair("SampleGenerator", "SampleDiscriminator", CONTEST, 8, 0)
-    network = model_builder.build_guard(CONTEST, 0)
+    network = guard.build_network(CONTEST, 0)
     for each in (discriminator, network):
         each.trainable_variables[-2].assign(20 * each.trainable_variables[-2])  # as sure as trained ones
     pair = battle_pair.BattlePair(generator, discriminator, True, network)
     images = np.random.default_rng(0).random((300, 120), np.float32)
     noise = np.random.default_rng(1).uniform(-1, 1, (300, 4)).astype(np.float32)
     pair.calibrate(images, noise)
-    scale, bias, guard_bias = (float(variable) for variable in pair.calibration)
-    assert guard_bias == pytest.approx(calibration.guard_bias(logits(network, images)))
+    scale, bias, guard_bias = (float(variable) for variable in pair.calibration.values())
+    assert guard_bias == pytest.approx(-np.quantile(logits(network, images), 0.02))
     of_d = keras.ops.sigmoid(scale * logits(discriminator, images) + bias)
     of_guard = keras.ops.sigmoid(logits(network, images) + guard_bias)
     assert 0.97 < np.mean(np.asarray(of_guard) >= 0.5) < 1
     np.testing.assert_allclose(pair.discriminate(images)["p"], np.minimum(of_d, of_guard), atol=1e-6)
 
 
-def test_it_believes_all_but_a_few_real_images():
-    assert calibration.guard_bias(np.linspace(-10.0, 90.0, 101)) == pytest.approx(8.0)
-    assert calibration.guard_bias(np.linspace(1.0, 2.0, 50)) == 0.0
+class Untraceable(negatives.BaseNegative):
+    def spoil(self, images, seed):
+        return tf.constant(images.numpy())
+
+
+def test_a_negative_that_cannot_be_traced_is_named_in_one_line():
+    with pytest.raises(InputError, match=r"the guard's step with --negatives failed: .*test_guard\.py, line"):
+        guard.Guard([Untraceable()], CONTEST, sample_options(batch_size=4))
 
 
 def test_it_takes_as_few_images_as_there_are():

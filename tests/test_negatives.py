@@ -41,6 +41,16 @@ def test_the_seed_decides(kind):
     assert np.abs(first - other).max() > 0.01
 
 
+class Glaring(negatives.BaseNegative):
+    def spoil(self, images, seed):
+        return 9 * images - 4
+
+
+def test_what_leaves_the_range_of_a_battle_is_cut_off():
+    spoiled = negatives.Negatives([Glaring()], SHAPE).of(tf.reshape(gray(), [64, 30]), SEED).numpy()
+    assert (spoiled.min(), spoiled.max()) == (0.0, 1.0)
+
+
 class White(negatives.BaseNegative):
     def spoil(self, images, seed):
         return tf.ones_like(images)
@@ -68,6 +78,11 @@ class Numpy(negatives.BaseNegative):
         return images.numpy()
 
 
+class Dividing(negatives.BaseNegative):
+    def spoil(self, images, seed):
+        return images / tf.zeros_like(images)
+
+
 class Failing(negatives.BaseNegative):
     def spoil(self, images, seed):
         raise ValueError("no idea")
@@ -78,6 +93,7 @@ class Failing(negatives.BaseNegative):
     [
         (Cropping, r"Cropping.spoil returned float32 \[4, 5, 5, 1\]; expected float32 \[4, 6, 5, 1\]"),
         (Numpy, r"Numpy.spoil returned array"),
+        (Dividing, "Dividing.spoil returned values that are not finite numbers"),
         (Failing, "Failing.spoil failed: ValueError: no idea"),
     ],
 )

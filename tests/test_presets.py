@@ -84,10 +84,13 @@ def test_the_frozen_baseline():
         "batch_size": 128,
         "optimizer": "AdamOptimizer",
         "base_learning_rate": 0.0002,
+        "learning_rate_decay": 0.95,
+        "learning_rate_decay_examples": 4_000_000,
         "discriminator_rate_factor": 1.0,
         "adam_beta1": 0.5,
         "adam_beta2": 0.999,
         "clip_gradient_norm": 0.0,
+        "regularization_penalty": 1.0,
     }
 
 

@@ -736,7 +736,17 @@ def test_an_epoch_is_what_is_not_held_out(tmp_path):
 )
 def test_options_that_do_not_go_together_are_doubted(settings, words):
     networks = trainer.Trainer(sample_options(**settings), digits.SHAPE)
-    assert any(words in doubt for doubt in networks.doubts())
+    assert any(words in doubt for doubt in networks.doubts(num_held_out=0))
+
+
+def test_too_few_images_for_a_threshold_are_a_doubt():
+    options = sample_options(label_loss="RelativisticLoss", held_out_images=500)
+    networks = trainer.Trainer(options, digits.SHAPE)
+    assert networks.doubts(num_held_out=500) == []
+    assert networks.doubts(num_held_out=0) == [
+        "RelativisticLoss has no threshold: p means nothing without --held_out_images; these images are too few to hold "
+        "some out"
+    ]
 
 
 def test_doubts_are_said(tmp_path, capsys):

@@ -29,7 +29,7 @@ def distance(before, after):
 
 
 class RecordingPenalty(losses.BasePenalty):
-    """Pulls the logits of real images to 100, so that its strength shows in D's last bias."""
+    """Pushes the logits of real images up, so that its strength shows in D's last bias."""
 
     def calculate_penalty(self, critic, real, generated, uniform):
         return -keras.ops.mean(critic(real))

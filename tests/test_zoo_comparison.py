@@ -1,5 +1,7 @@
 """What a comparison keeps: how long a minute is, what its results are about, what is forgotten."""
 
+import dataclasses
+
 import pytest
 from zoo_results import comparison_in, results_in, speed
 
@@ -64,8 +66,16 @@ def test_measuring_anew_moves_the_runs_of_a_preset_aside(tmp_path):
 
 def test_a_preset_that_has_changed_since_is_named(tmp_path):
     comparison = comparison_in(tmp_path)
-    batch_size = presets.settings_of("sample").batch_size
-    comparison.results.keep("speed", "sample/0", ("sample",), speed(1.0, batch_size=batch_size, removed_since=1))
+    settings = dataclasses.asdict(presets.settings_of("sample"))
+    comparison.results.keep("speed", "sample/0", ("sample",), speed(1.0, **settings, removed_since=1))
     assert comparison.changed_presets() == {}
-    comparison.results.keep("speed", "sample/0", ("sample",), speed(1.0, batch_size=7))
-    assert comparison.changed_presets() == {"sample": {"batch_size": [7, batch_size]}}
+    comparison.results.keep("speed", "sample/0", ("sample",), speed(1.0, **{**settings, "batch_size": 7}))
+    assert comparison.changed_presets() == {"sample": {"batch_size": [7, settings["batch_size"]]}}
+
+
+def test_a_preset_that_has_something_new_is_named(tmp_path):
+    comparison = comparison_in(tmp_path, only="default")
+    settings = dataclasses.asdict(presets.settings_of("default"))
+    guards = settings.pop("negatives")
+    comparison.results.keep("speed", "default/0", ("default",), speed(1.0, **settings))
+    assert comparison.changed_presets() == {"default": {"negatives": ["", guards]}}

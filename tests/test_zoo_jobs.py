@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import signal
+import subprocess
+import sys
 
 import pytest
 from zoo_results import comparison_in, keep_rates
@@ -15,7 +18,7 @@ from benchmarks.zoo.jobs import check, duel, goal, league, speed, train
 from benchmarks.zoo.judge import Judge
 from benchmarks.zoo.plans import Goal, Plan, Point
 from gan import flags, guard, storage
-from gan.errors import RunError
+from gan.errors import Interrupted, RunError
 
 OPTIONS = {
     "train": gan.train.TrainOptions,
@@ -89,6 +92,63 @@ def test_a_slow_step_that_comes_regularly_counts_and_one_that_comes_once_does_no
     rates = [quick, slow, quick, quick] * 5
     assert speed.rate_of(rates, 10, 4) == pytest.approx(5.0)
     assert speed.rate_of([hiccup, *rates[1:], quick], 10, 4) == pytest.approx(5.0)
+
+
+def test_a_stopped_command_is_listened_to_until_it_has_saved(tmp_path, monkeypatch):
+    program = (
+        "import pathlib, signal, sys, time\n"
+        "def stop(*_):\n"
+        "    for number in range(1000):\n"
+        "        print('saving', number, flush=True)\n"
+        "    pathlib.Path(sys.argv[1]).write_text('saved')\n"
+        "    sys.exit(1)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "print('begun', flush=True)\n"
+        "time.sleep(100)\n"
+    )
+
+    class Python(subprocess.Popen):
+        def __init__(self, line, **settings):
+            super().__init__([sys.executable, "-c", program, str(tmp_path / "save")], **settings)
+
+    shown = commands._show
+
+    def interrupted_once(lines):
+        monkeypatch.setattr(commands, "_show", shown)
+        assert next(lines) == "begun\n"
+        raise Interrupted("stopped", signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Python)
+    monkeypatch.setattr(commands, "_show", interrupted_once)
+    with pytest.raises(Interrupted):
+        commands.run("train")
+    assert (tmp_path / "save").read_text() == "saved"
+
+
+@pytest.mark.parametrize("every", [1, 4, 36])
+def test_speed_is_that_of_whole_rounds_after_a_run_has_begun(every, tmp_path, monkeypatch):
+    """100 steps a second, and every round ends with one that takes a second."""
+    comparison = comparison_in(tmp_path)
+    trained = []
+
+    def run(comparison, preset, seed, folder, steps, steps_between_exports):
+        first = trained[-1] if trained else 0
+        rates = [128 / (1.0 if step % every == 0 and every > 1 else 0.01) for step in range(first + 1, steps + 1)]
+        lines = [f"training step {step} | Examples/sec: {rate:.2f}\n" for step, rate in enumerate(rates, first + 1)]
+        folder.mkdir(parents=True, exist_ok=True)
+        before = (folder / "train.log").read_text() if first else ""
+        (folder / "train.log").write_text(before + "".join(lines))
+        trained.append(steps)
+
+    monkeypatch.setattr(speed.train, "run", run)
+    monkeypatch.setattr(speed, "round_of", lambda options: every)
+    monkeypatch.setattr(speed, "count_parameters", lambda folder: [1, 2])
+    found = speed.measure(comparison, "sample")
+    seconds = 0.01 if every == 1 else 1.0 + 0.01 * (every - 1)
+    assert found["images_per_second"] == pytest.approx(128 * every / seconds, rel=1e-3)
+    assert trained[0] >= speed.FIRST_STEPS and trained[0] % every == 0
+    counted = (trained[1] - trained[0]) * seconds / every
+    assert counted == pytest.approx(speed.WARM_UP_SECONDS + speed.COUNTED_SECONDS, rel=0.2)
 
 
 def test_a_round_of_steps_has_all_that_waits_for_some_steps():

@@ -34,7 +34,7 @@ def speed(rate, **settings):
     return {
         "images_per_second": rate,
         "parameters": [1234, 567],
-        "settings": {"batch_size": 128, **settings},
+        "settings": {"batch_size": 128} | settings,
         "machine": "a machine; a Python",
     }
 

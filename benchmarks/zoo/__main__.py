@@ -12,7 +12,8 @@ presets in turn, and kept; so all that a clock decides is one number for each pr
 the same result again, on a busy machine too. A minute is a whole number of steps.
 
 What is finished is kept in FOLDER/results.json, job by job, and not done again: stop it at any time and give the same
-command. `--only=dcgan,default` and `--jobs=speed,train` do a part; `--dry_run` lists what is left.
+command (without `--remeasure`, which forgets what is there). `--only=dcgan,default` and `--jobs=speed,train` do a part;
+`--dry_run` lists what is left.
 """
 
 import dataclasses

@@ -32,7 +32,8 @@ def run(name, *arguments, fine=(0,)):
             last = _show(process.stdout)
         except Interrupted:
             process.terminate()
-            raise  # once it has ended
+            _show(process.stdout)  # to the end: where nobody listens to it, it would fail before it has saved
+            raise
     if process.returncode not in fine:
         raise RunError(f"gan.{name} ended with exit code {process.returncode}: {last}")
 

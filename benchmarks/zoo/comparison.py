@@ -9,6 +9,7 @@ import statistics
 from benchmarks.zoo import judge, plans, presets, results
 from gan import digits, spec, storage, training_state
 from gan.errors import InputError
+from gan.presets import BaseClassic
 
 SHAPES = {"faces": spec.ContestSpec().image_shape, "digits": digits.SHAPE}
 
@@ -74,11 +75,12 @@ class Comparison:
         """Returns {preset: {setting: [as measured, now]}} of presets that are no longer what was measured."""
         found = {}
         for preset in self.chosen:
-            measured = self.results.get("speed", plans.speed_names(preset)[0])
-            before = measured["settings"] if measured else {}
-            settings = dataclasses.asdict(presets.settings_of(preset))
-            now = {name: value for name, value in settings.items() if name in before}  # no flag that is newer
-            found[preset] = training_state.changes(before, now)
+            if measured := self.results.get("speed", plans.speed_names(preset)[0]):
+                # Flags that are newer than the results were as in the presets that have nothing new.
+                before = {**BaseClassic.settings(), **measured["settings"]}
+                settings = dataclasses.asdict(presets.settings_of(preset))
+                now = {name: value for name, value in settings.items() if name in before}
+                found[preset] = training_state.changes(before, now)
         return {preset: changes for preset, changes in found.items() if changes}
 
     def forget(self, preset):

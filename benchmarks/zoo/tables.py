@@ -41,9 +41,9 @@ class Tables:
         return (
             f"**{self._data.capitalize()}**{split} after {minutes} minutes of training, that is, after {60 * minutes} "
             f"times the images per second, which were measured first.{trial} KID and Fréchet distance are "
-            f"those of {settings['num_generated']:,} generated images in the features of `gan.feature_networks`, lower "
-            "is better; ratings are Elo points of a league of all, 400 more are odds of 10 to 1 on an image; intervals "
-            f"are of 95 %. Made {self._origin()} by\n"
+            f"those of {settings['num_generated']:,} generated images to as many training images in the features of "
+            "`gan.feature_networks`, lower is better; ratings are Elo points of a league of all, 400 more are odds of "
+            f"10 to 1 on an image; intervals are of 95 %. Made {self._origin()} by\n"
             f"`python -m benchmarks.zoo --folder=zoo --data={self._data}{patterns}`."
         )
 

@@ -76,7 +76,8 @@ def won_share(points):
 
     Returns:
       {"rounds", "won", "tied", "lost", "share": [share, low, high]}. Half of a tie is won. The interval is Wilson's, of
-      95 %, which is a little wide where there are ties.
+      95 %, for independent rounds; of two that are about equal it is too narrow, as real images come again in other
+      battles.
     """
     won, tied = sum(own > rival for own, rival in points), sum(own == rival for own, rival in points)
     count = won + tied / 2

@@ -14,13 +14,13 @@ from etils import epy
 from benchmarks.zoo import plans, presets
 from benchmarks.zoo.jobs import train
 from benchmarks.zoo.jobs.job import Job
-from gan import spec, training_state
+from gan import training_state
 
 with epy.lazy_imports():
     import keras
     import tensorflow as tf
 
-    from gan import guard, model_builder
+    from gan import battle_pair, guard
 
 FIRST_STEPS = 30  # by which the others are counted
 WARM_UP_SECONDS = 5.0  # a run that begins makes ready for its pictures and exports beside the first steps
@@ -39,7 +39,8 @@ def measure(comparison, preset):
     folder = comparison.folder / "speed"
     folder.rmtree(missing_ok=True)
     every = round_of(options)
-    first = every * math.ceil(FIRST_STEPS / every)
+    first_rounds = 1 + math.ceil(FIRST_STEPS / every)
+    first = first_rounds * every
 
     def rate(steps, uncounted):
         """Trains up to so many steps, and leaves out the first ones."""
@@ -47,8 +48,9 @@ def measure(comparison, preset):
         rates = logged_rates((folder / "train.log").read_text())[uncounted:]
         return rate_of(rates, options.batch_size, every)
 
-    steps_per_second = comparison.options.minutes_scale * rate(first, uncounted=first // 2) / options.batch_size
-    warm, counted = (math.ceil(steps_per_second * seconds) for seconds in (WARM_UP_SECONDS, COUNTED_SECONDS))
+    steps_per_second = rate(first, uncounted=first_rounds // 2 * every) / options.batch_size
+    lengths = (comparison.options.minutes_scale * seconds for seconds in (WARM_UP_SECONDS, COUNTED_SECONDS))
+    warm, counted = (math.ceil(steps_per_second * seconds) for seconds in lengths)
     value = {
         "images_per_second": rate(first + warm + max(counted, 2 * every), uncounted=first + warm),
         "parameters": count_parameters(folder),
@@ -85,17 +87,9 @@ def rate_of(rates, batch_size, every):
 
 def count_parameters(folder):
     """Returns the numbers of trained parameters [of G, of D] of the run in a folder."""
-    run = training_state.RunFolder(folder).options()
-    options = run["options"]
-    pair = model_builder.build_pair(
-        options["generator_model"],
-        options["discriminator_model"],
-        spec.ContestSpec(*run["image_shape"], options["latent_size"]),
-        options["feature_size"],
-        options["seed"],
-        len(run["classes"]),
-    )
-    return [sum(math.prod(variable.shape) for variable in model.trainable_variables) for model in pair]
+    pair = battle_pair.of_run(training_state.RunFolder(folder).options())
+    networks = (pair.generator, pair.discriminator)
+    return [sum(math.prod(variable.shape) for variable in network.trainable_variables) for network in networks]
 
 
 def machine():
