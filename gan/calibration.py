@@ -27,12 +27,14 @@ class Calibration:
     """What was fitted, and what it brings.
 
     Attributes:
+      images: of each kind that it was fitted on.
       scale, bias: p = sigmoid(scale * logit + bias); scale is positive.
       guard_bias: what is added to the guard's logits, so that it believes nearly all real images; at least 0.
       accuracy_before: share of images that D is right on by its logits as they are, and without a guard.
       accuracy_after: the same as it battles, with what was fitted on one half and judged on the other, both ways.
     """
 
+    images: int
     scale: float
     bias: float
     guard_bias: float
@@ -58,8 +60,14 @@ def fit(discriminator, guard=None):
     halves = logits[..., ::2], logits[..., 1::2]
     crosswise = [_accuracy(_fitted(half), other) for half, other in (halves, halves[::-1])]
     (scale, bias), *of_guard = _fitted(logits)
-    guard_bias = of_guard[0][1] if of_guard else 0.0
-    return Calibration(scale, bias, guard_bias, _accuracy([(1.0, 0.0)], logits[:1]), float(np.mean(crosswise)))
+    return Calibration(
+        images=logits.shape[-1],
+        scale=scale,
+        bias=bias,
+        guard_bias=of_guard[0][1] if of_guard else 0.0,
+        accuracy_before=_accuracy([(1.0, 0.0)], logits[:1]),
+        accuracy_after=float(np.mean(crosswise)),
+    )
 
 
 def _fitted(logits):

@@ -103,19 +103,30 @@ class Keeper:
             self._pair, self._pair_step = self._networks.current_pair(), step
         self._background.begin(functools.partial(work, step, self._pair), told)
 
-    # In the background, from here on, but for what tells.
+    def _tell_look(self, found):
+        seen, picture = found
+        self._log.quality(seen)
+        if picture is not None:
+            self._log.show(seen.step, picture)
+
+    def _tell_export(self, found):
+        seen, calibration = found
+        self._log.artifact(seen.step, "submission", training_state.export_folder(self._folder.path, seen.step))
+        self._log.quality(seen)
+        if calibration:
+            self._log.say(
+                f"p was fitted on {calibration['images']} held-out images and as many generated ones: "
+                f"D is right on {calibration['accuracy_after']:.1%} of them, "
+                f"{calibration['accuracy_before']:.1%} without"
+            )
+
+    # In the background, from here on.
 
     def _look(self, step, pair):
         seen, picture = self._quality.look(step, pair.generate_8bit), None
         if self._options.export_generated_images:
             picture = self._log.draw(np.asarray(pair.generate(self._noise("pictures", _PICTURED))))
         return seen, picture
-
-    def _tell_look(self, found):
-        seen, picture = found
-        self._log.quality(seen)
-        if picture is not None:
-            self._log.show(seen.step, picture)
 
     def _save(self, step, pair, arrays):
         self._calibrate(step, pair)
@@ -133,21 +144,12 @@ class Keeper:
         self._quality.write()
         return seen, self._calibration
 
-    def _tell_export(self, found):
-        seen, calibration = found
-        self._log.artifact(seen.step, "submission", training_state.export_folder(self._folder.path, seen.step))
-        self._log.quality(seen)
-        if calibration:
-            self._log.say(
-                f"p was fitted on {len(self._held_out())} held-out images and as many generated ones: "
-                f"D is right on {calibration['accuracy_after']:.1%} of them, "
-                f"{calibration['accuracy_before']:.1%} without"
-            )
-
     def _calibrate(self, step, pair):
         """Fits p to this step's networks, once."""
+        if self._calibrated_step == step:
+            return
         held_out = self._held_out()
-        if len(held_out) and self._calibrated_step != step:
+        if len(held_out):
             fitted = pair.calibrate(held_out, self._noise("calibration", len(held_out)))
             self._calibration, self._calibrated_step = dataclasses.asdict(fitted), step
 

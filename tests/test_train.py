@@ -744,8 +744,8 @@ def test_too_few_images_for_a_threshold_are_a_doubt():
     networks = trainer.Trainer(options, digits.SHAPE)
     assert networks.doubts(num_held_out=500) == []
     assert networks.doubts(num_held_out=0) == [
-        "RelativisticLoss has no threshold: p means nothing without --held_out_images; these images are too few to hold "
-        "some out"
+        "RelativisticLoss has no threshold: p means nothing without --held_out_images; these images are too few to "
+        "hold some out"
     ]
 
 
