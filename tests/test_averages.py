@@ -53,6 +53,16 @@ def test_without_a_half_life_all_are_copies():
     assert average.variables() == {}
 
 
+def test_the_guard_is_averaged_also_where_d_is_not():
+    trained, battling = ({**networks(value), "guard": networks(value)["discriminator"]} for value in (8.0, 0.0))
+    average = averages.Averages(trained, battling, options())
+    for step in range(10_000, 10_020):
+        average.move(average.memory(step))
+    average.catch_up()
+    assert values({"guard": battling["guard"]}) == [pytest.approx(4.0)]
+    assert set(average.variables()) == {"generator_average", "guard_average"}
+
+
 def test_only_averages_have_to_be_saved():
     both = averages.Averages(networks(8.0), networks(0.0), options(average_discriminator=True))
     assert {name: len(variables) for name, variables in both.variables().items()} == {
