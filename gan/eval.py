@@ -225,6 +225,8 @@ class _Evaluation:
                 tf.summary.scalar(name, result[name])
             for name, estimate in result.get("metrics", {}).items():
                 tf.summary.scalar(name, estimate["value"])
+                for end in ("low", "high"):  # of the interval
+                    tf.summary.scalar(f"{name}/{end}", estimate[end])
         print(f"written: {target}/step_{result['step']}.json, generate.png, p_histogram.png")
 
 

@@ -180,6 +180,17 @@ def mean_distance(features):
     return float(_mean_of_pairs(pairwise.euclidean_distances(features), np.ones(len(features))))
 
 
+def nearest_distance(features):
+    """Mean distance of an image to the other one that is most like it, float [N, F]; at least 2.
+
+    Repeats bring it down, however many different images there are. It falls with N: compare it for as many images.
+    """
+    features, _ = _checked(features, features, least=2)
+    distances = pairwise.euclidean_distances(features)
+    np.fill_diagonal(distances, np.inf)
+    return float(distances.min(axis=1).mean())
+
+
 def report(real, generated, training=None, seed=0):
     """Returns {name: `Estimate`} of every measure.
 

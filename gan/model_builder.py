@@ -38,6 +38,16 @@ def build_pair(
         return _checked_pair(generator_name, discriminator_name, contest, feature_size, seed, num_classes)
 
 
+def uses_labels(generator_name, discriminator_name):
+    """Whether one of two networks learns from the images' labels.
+
+    Raises:
+      InputError: no such class.
+    """
+    names = {"generator_model": generator_name, "discriminator_model": discriminator_name}
+    return any(_find(name, flag).uses_labels for flag, name in names.items())
+
+
 def synchronise_batch_norms(model):
     """Makes all batch normalisation within a model take its statistics over all devices."""
     for layer in model._flatten_layers():  # those within layers as well, which no public property lists
@@ -74,12 +84,9 @@ def create(name, flag, contest, feature_size, seed, num_classes=0):
       name: of its class.
       flag: for messages; the weights follow from it and the seed.
     """
-    model_class = class_lookup.find(name, "gan.models", models.BaseModel, flag)
+    model_class = _find(name, flag)
     if model_class.uses_labels and not num_classes:
-        raise InputError(
-            f"--{flag}={name} learns from labels, and these images have none (or over 1,000 kinds): see --reader and "
-            "--use_mnist"
-        )
+        raise InputError(f"--{flag}={name} learns from labels; these images have none, or over 1,000 kinds of them")
     # Layers made without a seed of their own take one from this global generator.
     keras.utils.set_random_seed(seeds.derive(seed, flag) % 2**32)
     with class_lookup.blaming(f"{model_class.__name__}.create_model"):
@@ -88,6 +95,10 @@ def create(name, flag, contest, feature_size, seed, num_classes=0):
         model.create_model(image_shape=contest.image_shape, latent_size=contest.latent_size, feature_size=feature_size)
     model.built = True  # by its first call, which comes next; Keras would trace the whole model before that
     return model
+
+
+def _find(name, flag):
+    return class_lookup.find(name, "gan.models", models.BaseModel, flag)
 
 
 def _check_generator(generator, noise, contest):

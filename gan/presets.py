@@ -25,9 +25,9 @@ class Preset:
 class Default(Preset):
     """What we recommend, and what the flags' own defaults are: a small DCGAN, trained on small batches.
 
-    Against `dcgan`: three quarters of the width and an eighth of the batch, so many more updates in the same time;
-    horizontal flips; moving averages of both networks battle, which takes the noise of small batches out; p is fitted
-    on held-out images; and a guard beside D refuses what no training image looks like.
+    Against `dcgan`: three quarters of the width and an eighth of the batch, so many more updates in the same time; a
+    learning rate of 3e-4; horizontal flips; moving averages of both networks battle, which takes the noise of small
+    batches out; p is fitted on held-out images; and a guard beside D refuses what no training image looks like.
 
     Faces: after 10 minutes a KID x 1000 of 13, by `--preset=default --max_steps=9900`.
     """

@@ -13,7 +13,7 @@ from gan.errors import InputError
 class BaseReader:
     """Base of all readers: says what an image looks like and reads files of such images.
 
-    `with_labels`: whether each record must hold an integer `label`.
+    `with_labels`: whether each record must hold an integer `label`; also set where a model learns from them.
     """
 
     with_labels = False
@@ -135,13 +135,14 @@ class ReaderOptions(flags.ReadingOptions):
     cache_mb: int = flags.flag(1024, "images kept in memory, in megabytes; beyond it, in a temporary file", lower=0)
 
 
-def read(options, patterns, split):
+def read(options, patterns, split, with_labels=False):
     """Reads the images that a command's flags name, and tells which records were skipped.
 
     Args:
       options: a `ReaderOptions`.
       patterns: record files; empty for the embedded digits.
       split: which of the embedded digits, "train" or "validation".
+      with_labels: whether labels are needed, also where the reader would leave them out.
 
     Returns:
       `gan.records.Records`.
@@ -155,6 +156,7 @@ def read(options, patterns, split):
         return digits.load(split)
     settings = {"num_readers": options.num_readers, "cache_mb": options.cache_mb}
     reader = _choose(options)
+    reader.with_labels |= with_labels
     with class_lookup.blaming(f"{type(reader).__name__}.read"):
         data = reader.read(patterns, max_bad_records=options.max_bad_records, **settings)
     if data.bad:

@@ -33,7 +33,7 @@ from gan.flags import flag
 with epy.lazy_imports():
     import tensorflow as tf
 
-    from gan import class_lookup, export_model, trainer, training_session
+    from gan import class_lookup, export_model, model_builder, trainer, training_session
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,8 @@ def _follow(options, devices):
 
 
 def _read(options):
-    data = readers.read(options, options.train_data_pattern, "train")
+    with_labels = model_builder.uses_labels(options.generator_model, options.discriminator_model)
+    data = readers.read(options, options.train_data_pattern, "train", with_labels)
     if len(data) < 2:
         raise InputError("there is one image alone: a generator learns what several have in common")
     return data
@@ -301,6 +302,7 @@ def _dry_run(options, plan):
     networks = _networks(options, data)
     decided = {"horizontal_flip": networks.flips, "deterministic": _is_deterministic(options)}
     decided |= {"distribution": plan.kind, "num_devices": plan.num_devices}
+    decided["held_out_images"] = training_session.num_held_out(options, data)
     for name, value in (dataclasses.asdict(options) | decided).items():
         print(f"--{name}={value}")
     networks.generator.summary()

@@ -148,7 +148,8 @@ class Trainer:
           labels: class numbers, int32 [batch_size], for conditional models.
 
         Returns:
-          {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real"} as floats.
+          {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real"} as floats, and the
+          "augmentation_probability" where it adapts.
         """
         options = self._options
         self._generator_optimizer.learning_rate = learning_rate
@@ -200,10 +201,12 @@ class Trainer:
         )
         update = self._update_at_once if self._options.shared_pass else self._update_in_turn
         d_loss, g_loss, on_real, on_fake = update(batch)
+        # Only the penalties differ between devices.
+        metrics = {"g_loss": g_loss, "d_loss": devices.sum(devices.part(d_loss))} | self._accuracies(on_real, on_fake)
         if self._options.adaptive_augmentation_target is not None:
             self._adapt_augmentation(on_real["logits"] - self._middle(on_real, on_fake))
-        # Only the penalties differ between devices.
-        return {"g_loss": g_loss, "d_loss": devices.sum(devices.part(d_loss))} | self._accuracies(on_real, on_fake)
+            metrics["augmentation_probability"] = tf.identity(self._augmentation_probability.value)
+        return metrics
 
     def _update_in_turn(self, batch):
         """One pass of G serves both updates: D learns from its images, then G learns from the updated D."""
@@ -378,11 +381,14 @@ class Trainer:
         options, found = self._options, []
         if options.adaptive_augmentation_target is not None and not options.augmentations:
             found.append("--adaptive_augmentation_target does nothing without --augmentations")
+        if options.adaptive_augmentation_target is not None and options.augmentation_probability != 1.0:
+            found.append("--augmentation_probability does nothing beside --adaptive_augmentation_target")
         if options.gradient_penalty_interval > 1 and not options.gradient_penalties:
             found.append("--gradient_penalty_interval does nothing without --gradient_penalties")
+        if options.held_out_images and not num_held_out:
+            found.append("these images are too few for --held_out_images: p is not fitted")
         if self.loss.is_critic and not num_held_out:
-            why = "; these images are too few to hold some out" if options.held_out_images else ""
-            found.append(f"{options.label_loss} has no threshold: p means nothing without --held_out_images{why}")
+            found.append(f"{options.label_loss} has no threshold: p means nothing without --held_out_images")
         if isinstance(self.loss, losses.WassersteinLoss) and not options.gradient_penalties:
             found.append("WassersteinLoss needs --gradient_penalties=WassersteinPenalty")
         if options.gradient_penalties and self.discriminator.uses_labels:

@@ -81,7 +81,7 @@ class TrainingLog:
 
         Args:
           step: the number of steps done.
-          metrics: {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real"} as floats.
+          metrics: {"g_loss", "d_loss", "d_accuracy_on_generated", "d_accuracy_on_real", ...} as floats.
           learning_rate: the rate of this step.
         """
         now = time.perf_counter()
@@ -97,29 +97,32 @@ class TrainingLog:
             line += f" | D accuracy on G: {on_generated:.2f} | D accuracy on real: {on_real:.2f}"
             self._bar.set_postfix_str(
                 f"G {metrics['g_loss']:.3f}, D {metrics['d_loss']:.3f}, "
-                f"D right on G {on_generated:.0%}, on real {on_real:.0%}, {self._variety}",
+                f"D right on G {on_generated:.0%}, on real {on_real:.0%}" + (self._variety and f", {self._variety}"),
                 refresh=False,
             )
             self._scalars(step, {**metrics, "learning_rate": learning_rate, "images_per_second": examples_per_second})
         self._file.write(line + "\n")
         self._bar.update()
         if tenth and self._bar.disable and now - self._line_time >= _SECONDS_BETWEEN_LINES:
-            print(line, flush=True)
+            print(line + (self._variety and f" | {self._variety}"), flush=True)
             self._line_time = now
 
     def quality(self, look):
         """Reports a `sample_quality.Look`, and warns where G has just collapsed."""
-        numbers = {"variety": look.variety, "kid": look.kid, "frechet": look.frechet}
+        names = ("variety", "distinctness", "kid", "frechet")
+        numbers = {name: getattr(look, name) for name in names}
         numbers = {name: value for name, value in numbers.items() if value is not None}
         self._scalars(look.step, {**numbers, "collapsed": float(look.collapsed)})
+        mark = " COLLAPSED" if look.collapsed else ""
         self._file.write(
-            f"quality step {look.step} | " + " | ".join(f"{n}: {v:.4f}" for n, v in numbers.items()) + "\n"
+            f"quality step {look.step} | " + " | ".join(f"{n}: {v:.4f}" for n, v in numbers.items()) + mark + "\n"
         )
-        self._variety = f"variety {look.variety:.0%}" + (" COLLAPSED" if look.collapsed else "")
+        self._variety = f"variety {look.variety:.0%}{mark}"
         if look.collapsed and not self._collapsed:
+            nearest = "" if look.distinctness is None else f", and from the one most like it {look.distinctness:.0%}"
             self.say(
-                f"warning: step {look.step}: the generated images differ from each other only {look.variety:.0%} as "
-                "much as real ones: G has collapsed to few images, and seldom comes back. Another --seed, a smaller "
+                f"warning: step {look.step}: a generated image differs from others {look.variety:.0%} as much as a real"
+                f" one{nearest}: G has collapsed to few images, and seldom comes back. Another --seed, a smaller "
                 "--discriminator_rate_factor, --gradient_penalties or --augmentations may help"
             )
         self._collapsed = look.collapsed

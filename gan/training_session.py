@@ -45,7 +45,7 @@ class Steps:
         self._kept = kept
         self._received = None
         self.signal = None
-        self.num_held_out = _held_out(options, data)
+        self.num_held_out = num_held_out(options, data)
         self.images_per_epoch = len(data) - self.num_held_out
         self._batches = readers.Batches(data, options.batch_size, options.seed, self.num_held_out)
         self.done = _common_start(networks, devices, first)
@@ -101,7 +101,7 @@ def _common_start(networks, devices, step):
     return step
 
 
-def _held_out(options, data):
+def num_held_out(options, data):
     """Returns how many images are held out: as many as asked for, but not so many that they are missed."""
     count = min(options.held_out_images, len(data) // _LEAST_PER_HELD_OUT)
     return count if count >= calibration.LEAST else 0

@@ -9,6 +9,7 @@ import pytest
 import record_files
 from conftest import sample_options
 from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator
 
 from gan import eval as gan_eval
 from gan import train
@@ -51,6 +52,8 @@ def test_samples_are_compared_with_real_images(tiny_run, capsys):
         assert estimate["low"] <= estimate["value"] <= estimate["high"], name
     assert measured["kid"]["low"] > 0.1  # after six steps
     assert measured["two_sample_accuracy"]["value"] > 0.9
+    tensorboard = event_accumulator.EventAccumulator(str(tiny_run[0] / "eval")).Reload()
+    assert {"kid", "kid/low", "kid/high"} <= set(tensorboard.Tags()["tensors"])
     number = r"\d[\d.e+]*"
     assert re.search(rf"  kid +{number} \({number} to {number}\)", capsys.readouterr().out)
 

@@ -105,6 +105,13 @@ def test_two_sample_accuracy():
     assert metrics.two_sample_accuracy(real, shifted) == pytest.approx(0.691, abs=0.03)
 
 
+def test_the_nearest_other_image():
+    square = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0], [3.0, 4.0]])
+    assert metrics.nearest_distance(square) == pytest.approx(3)
+    assert metrics.nearest_distance(np.concatenate([square, [[0.0, 1.0]]])) == pytest.approx((1 + 1 + 3 * 3) / 5)
+    assert metrics.nearest_distance(np.concatenate([square, square])) == pytest.approx(0, abs=1e-6)
+
+
 def test_variety():
     real = normal(0, 100, 4)
     assert metrics.variety(real, real) == pytest.approx(1)

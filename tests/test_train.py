@@ -415,6 +415,7 @@ def test_dry_run_prints_everything_and_writes_nothing(command, tmp_path):
     assert "--batch_size=7" in done.stdout
     assert "--base_learning_rate=0.0002" in done.stdout
     assert "--horizontal_flip=False" in done.stdout
+    assert "--held_out_images=0" in done.stdout
     assert "--deterministic=True" in done.stdout  # on a CPU, where no flag says otherwise
     assert "dcgan4_generator" in done.stdout
     assert not (tmp_path / "run").exists()
@@ -695,6 +696,26 @@ def test_classes_are_the_labels_that_occur(labels, numbers, names, random_pixels
     assert (None if found is None else found.tolist(), found_names) == (numbers, names)
 
 
+CONDITIONAL = {
+    **{"generator_model": "ConditionalDCGANGenerator", "discriminator_model": "ConditionalDCGANDiscriminator"},
+    **{"image_height": 32, "image_width": 34, "image_channels": 3, "feature_size": 4, "max_steps": 1},
+}
+
+
+def test_classes_are_learned_from_images_of_any_size(tmp_path, random_pixels):
+    pixels = random_pixels(8, 32 * 34 * 3)
+    pattern = record_files.write_images(tmp_path / "of_two.tfrecords", pixels, [7, 9, 7, 9, 7, 9, 9, 9])
+    train.train(options(tmp_path, train_data_pattern=pattern, **CONDITIONAL))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["classes"] == [7, 9]
+
+
+def test_classes_that_are_needed_and_missing_are_named(tmp_path, random_pixels):
+    pattern = record_files.write_images(tmp_path / "bare.tfrecords", random_pixels(8, 32 * 34 * 3))
+    with pytest.raises(InputError, match=r"bare\.tfrecords: record 0 has no feature 'label'"):
+        train.train(options(tmp_path, train_data_pattern=pattern, **CONDITIONAL))
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 @pytest.mark.parametrize("count, held_out", [(2, 0), (15, 0), (199, 0), (250, 25)])
 def test_few_images_are_not_held_out(count, held_out, tmp_path, random_pixels):
     pattern = record_files.write_images(tmp_path / "few.tfrecords", random_pixels(count, 784))
@@ -727,6 +748,10 @@ def test_an_epoch_is_what_is_not_held_out(tmp_path):
         ),
         ({"label_loss": "WassersteinLoss"}, "WassersteinLoss needs --gradient_penalties=WassersteinPenalty"),
         ({"adaptive_augmentation_target": 0.5}, "adaptive_augmentation_target does nothing without --augmentations"),
+        (
+            {"adaptive_augmentation_target": 0.5, "augmentations": "Cutout", "augmentation_probability": 0.3},
+            "--augmentation_probability does nothing beside --adaptive_augmentation_target",
+        ),
         ({"gradient_penalty_interval": 4}, "gradient_penalty_interval does nothing without --gradient_penalties"),
         (
             {"gradient_penalties": "R1Penalty", "discriminator_model": "DCGANDiscriminator", "feature_size": 2},
@@ -744,8 +769,8 @@ def test_too_few_images_for_a_threshold_are_a_doubt():
     networks = trainer.Trainer(options, digits.SHAPE)
     assert networks.doubts(num_held_out=500) == []
     assert networks.doubts(num_held_out=0) == [
-        "RelativisticLoss has no threshold: p means nothing without --held_out_images; these images are too few to "
-        "hold some out"
+        "these images are too few for --held_out_images: p is not fitted",
+        "RelativisticLoss has no threshold: p means nothing without --held_out_images",
     ]
 
 

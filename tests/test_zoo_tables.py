@@ -26,7 +26,8 @@ def make_up(folder):
         found.keep("speed", f"slow/{turn}", ("slow",), speed(rate))
     found.keep("speed", "new/0", ("new",), speed(1234.5))
     for name, kid in (("new-0-10", 0.0421), ("new-1-10", 0.0521), ("new-2-10", 0.0621), ("new-0-30", 0.03)):
-        found.keep("measure", name, ("new",), {"training": {**ESTIMATES, "kid": [kid, kid - 0.002, kid + 0.002]}})
+        training = {**ESTIMATES, "kid": [kid, kid - 0.002, kid + 0.002]}
+        found.keep("measure", name, ("new",), {"training": training, "distinctness": 20 * kid})
     found.keep("check", "new", ("new",), {"failed": [], "warned": ["generator: memorisation", "time"]})
     found.keep("check", "slow", ("slow",), {"failed": ["time"], "warned": []})
     ratings = {"generators": {"new": [1612.4, 1590.1, 1634.7]}, "discriminators": {"new": [1400.0, 1380.0, 1420.0]}}
@@ -70,7 +71,7 @@ def test_the_table_shows_what_is_there(tmp_path, capsys):
         "| 2 | 90.0 |",
         "| 10 | 42.1 [40.1, 44.1] |",
         "| 30 | 30.0 [28.0, 32.0] |",
-        "| KID x 1000 of new | 42.1 [40.1, 44.1] | 52.1 [50.1, 54.1] | 62.1 [60.1, 64.1] | 52.1 ± 10.0 | 0.93 |",
+        "| KID x 1000 of new | 42.1 [40.1, 44.1] | 52.1 [50.1, 54.1] | 62.1 [60.1, 64.1] | 52.1 ± 10.0 | 0.93 / 0.84 |",
         "| new against slow | 30 | 200 | 150 | 1 | 49 | 75.2 % [68.8 %, 80.7 %] |",
         "After 10 minutes, new has reached the KID that slow has after 60.",
     )

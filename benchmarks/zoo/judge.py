@@ -61,6 +61,12 @@ class Judge:
         features = self._features["validation"]
         return _report(features, self._features_of(pixels[: len(features)]), self._features["train"])
 
+    def distinctness(self, pixels):
+        """Returns how far images are from the one most like them, over the same for as many training images."""
+        count = min(len(pixels), len(self._some_training))
+        generated, usual = self._features_of(pixels[:count]), metrics.nearest_distance(self._some_training[:count])
+        return metrics.nearest_distance(generated) / max(usual, metrics.LEAST_DISTANCE)
+
     def copies(self, pixels):
         """Returns [close, looked at]: how many of some images are suspiciously near to a training image."""
         training, others = self._neighbours

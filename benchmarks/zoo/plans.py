@@ -82,7 +82,10 @@ PLANS = {
         duels=tuple(("default", rival, minutes) for minutes in (30, FIRST_MINUTES) for rival in ("sample", "dcgan")),
         goal=Goal("default", "dcgan", target_minutes=60, every=2, until=14),
     ),
-    "digits": Plan(seeds={"conditional": (1, 2)}),
+    "digits": Plan(
+        longer={"default": (30, 60), "dcgan": (30, 60)},
+        seeds=dict.fromkeys(("default", "dcgan", "conditional"), (1, 2)),
+    ),
 }
 
 

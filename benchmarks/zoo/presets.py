@@ -8,7 +8,7 @@ from gan import flags, presets, train
 from gan.errors import InputError
 
 with epy.lazy_imports():
-    from gan import class_lookup, models
+    from gan import model_builder
 
 
 _OF_OTHER_IMAGES = ("imagenet32",)  # meant for images that are not compared here
@@ -22,9 +22,7 @@ def settings_of(preset):
 
 def needs_labels(preset):
     options = settings_of(preset)
-    names = {flag_name: getattr(options, flag_name) for flag_name in ("generator_model", "discriminator_model")}
-    found = [class_lookup.find(name, "gan.models", models.BaseModel, flag_name) for flag_name, name in names.items()]
-    return any(model.uses_labels for model in found)
+    return model_builder.uses_labels(options.generator_model, options.discriminator_model)
 
 
 def chosen(only, data):

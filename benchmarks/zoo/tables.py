@@ -108,7 +108,7 @@ class Tables:
             for preset, of in shown.items()
         ]
         seeds = (f"seed {seed}" for seed in every)
-        titles = (f"{plans.FIRST_MINUTES} minutes", *seeds, "mean ± deviation", "least variety")
+        titles = (f"{plans.FIRST_MINUTES} minutes", *seeds, "mean ± deviation", "least variety / distinctness")
         return markdown(titles, rows)
 
     def _first_of_seeds(self, preset):

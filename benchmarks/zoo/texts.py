@@ -38,8 +38,12 @@ def rating(values):
 
 
 def least_variety(measured):
-    """Says how varied the least varied of some generators' images are; under 0.4 it has collapsed."""
-    return f"{min(value['training']['variety'][0] for value in measured):.2f}"
+    """Says how much some generators' images differ at least, from others and from the one most like it.
+
+    Where one of the two is under `sample_quality.COLLAPSED`, one of the generators has collapsed.
+    """
+    variety = min(value["training"]["variety"][0] for value in measured)
+    return f"{variety:.2f} / {min(value['distinctness'] for value in measured):.2f}"
 
 
 def verdict(check):

@@ -22,6 +22,7 @@ def measure(comparison, point):
     return {
         "training": judge.against_training(pixels),
         "validation": judge.against_validation(pixels),
+        "distinctness": judge.distinctness(pixels),
         "copies": judge.copies(pixels),
     }
 
