@@ -1,9 +1,11 @@
 """What is compared: points of training, and the presets that fit the data."""
 
+import dataclasses
+
 import pytest
 from zoo_results import PLAN
 
-from benchmarks.zoo import plans
+from benchmarks.zoo import parts, plans
 from benchmarks.zoo import presets as zoo_presets
 from gan import presets
 from gan.errors import InputError
@@ -32,9 +34,18 @@ def test_presets_that_need_labels_are_for_digits(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(presets, "own_names", lambda: {"sample": "Sample", "zoo_presets.Told": "zoo_presets.Told"})
     assert zoo_presets.chosen("", "digits") == ["sample", "zoo_presets.Told"]
-    assert zoo_presets.chosen("", "faces") == ["sample"]
+    assert zoo_presets.chosen("", "faces") == ["sample", *parts.names()]
     with pytest.raises(InputError, match=r"--only=zoo_presets\.Told: learns from labels, and faces have none"):
         zoo_presets.chosen("zoo_presets.Told", "faces")
+
+
+@pytest.mark.parametrize("name", parts.names())
+def test_a_part_is_default_with_little_changed(name):
+    own, default = zoo_presets.settings_of(name), zoo_presets.settings_of("default")
+    before, after = (dataclasses.asdict(options) for options in (default, own))
+    changed = {key for key in before if before[key] != after[key]} - {"preset"}
+    assert 1 <= len(changed) <= 3
+    assert presets.find(name).__doc__.strip() == presets.find(name).__doc__
 
 
 def test_a_preset_that_does_not_exist_is_refused():

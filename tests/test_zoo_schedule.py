@@ -4,8 +4,9 @@ import itertools
 
 from zoo_results import PLAN, comparison_in, options_in, speed
 
-from benchmarks.zoo import schedule
+from benchmarks.zoo import parts, schedule
 from benchmarks.zoo.jobs import train
+from benchmarks.zoo.plans import Plan
 
 
 def names_of(jobs, kind=None):
@@ -35,6 +36,20 @@ def test_nothing_is_planned_for_presets_that_are_not_there(tmp_path):
         *("speed other/0", "speed other/1", "speed other/2", "reference reals"),
         *("train other-0-10", "measure other-0-10", "check other"),
     ]
+
+
+def test_what_a_part_brings_comes_last_and_plays_no_league(tmp_path):
+    changed = parts.names()[0]
+    plan = Plan(seeds={"default": (1,)}, parts=True)
+    chosen = ["default", "sample", "dcgan", changed]
+    comparison = comparison_in(tmp_path, only=",".join(chosen), jobs="league")
+    (league,) = schedule.jobs_left(comparison)
+    assert league.presets == ("dcgan", "default", "sample")
+    jobs = schedule.planned_jobs(plan, chosen, list(league.presets), options_in(tmp_path))
+    assert names_of(jobs)[-4:] == [
+        *("train default-1-10", "measure default-1-10", f"train {changed}-0-10", f"measure {changed}-0-10"),
+    ]
+    assert changed not in names_of(jobs, "check")
 
 
 def test_a_longer_point_takes_only_the_minutes_since_the_one_before(tmp_path):

@@ -27,7 +27,8 @@ def make_up(folder):
     found.keep("speed", "new/0", ("new",), speed(1234.5))
     for name, kid in (("new-0-10", 0.0421), ("new-1-10", 0.0521), ("new-2-10", 0.0621), ("new-0-30", 0.03)):
         training = {**ESTIMATES, "kid": [kid, kid - 0.002, kid + 0.002]}
-        found.keep("measure", name, ("new",), {"training": training, "distinctness": 20 * kid})
+        fitted = {"images": 500, "accuracy_before": 0.5, "accuracy_after": 0.8391}
+        found.keep("measure", name, ("new",), {"training": training, "distinctness": 20 * kid, "calibration": fitted})
     found.keep("check", "new", ("new",), {"failed": [], "warned": ["generator: memorisation", "time"]})
     found.keep("check", "slow", ("slow",), {"failed": ["time"], "warned": []})
     ratings = {"generators": {"new": [1612.4, 1590.1, 1634.7]}, "discriminators": {"new": [1400.0, 1380.0, 1420.0]}}
@@ -74,11 +75,31 @@ def test_the_table_shows_what_is_there(tmp_path, capsys):
         "| KID x 1000 of new | 42.1 [40.1, 44.1] | 52.1 [50.1, 54.1] | 62.1 [60.1, 64.1] | 52.1 ± 10.0 | 0.93 / 0.84 |",
         "| new against slow | 30 | 200 | 150 | 1 | 49 | 75.2 % [68.8 %, 80.7 %] |",
         "After 10 minutes, new has reached the KID that slow has after 60.",
+        "| new | 500 | 50.0% | 83.9% |",
     )
     assert [line for line in lines if line in expected] == list(expected)
     assert [line for line in lines if line.startswith("| old |")] == ["| old | - | - | - | - | - | - | - | - |"]
     assert (tmp_path / "pics/zoo/faces_new.png").read_bytes() == b"a picture"
     assert len(list((tmp_path / "pics/zoo").iterdir())) == 1
+
+
+def test_presets_with_something_changed_have_a_table_of_their_own(tmp_path):
+    make_up(tmp_path)
+    kept, readme = results_in(tmp_path), tmp_path / "README.md"
+    readme.write_text("<!-- zoo -->\n<!-- end -->\n")
+    storage.write_bytes(storage.path(str(tmp_path)) / "faces" / "rows" / "default-0-10.png", b"a third")
+    changed = "benchmarks.zoo.parts.WithoutFlips"
+    kept.keep("speed", f"{changed}/0", (changed,), speed(250.0))
+    kept.keep("measure", "default-0-10", ("default",), {"training": ESTIMATES, "calibration": None})
+    compare(options_in(tmp_path, table=True, readme=str(readme)))
+    assert "no horizontal flips" not in readme.read_text()
+    kept.keep("measure", f"{changed}-0-10", (changed,), {"training": {**ESTIMATES, "kid": [0.05, 0.04, 0.06]}})
+    compare(options_in(tmp_path, table=True, readme=str(readme)))
+    *_, titles, _, default, without, _ = readme.read_text().splitlines()
+    assert titles == "| `default`, 10 minutes | images/s | KID x 1000 | Fréchet |"
+    assert default == "| as it is | - | 42.1 [40.0, 44.4] | 3.46 [3.40, 3.50] |"
+    assert without == "| no horizontal flips | 250 | 50.0 [40.0, 60.0] | 3.46 [3.40, 3.50] |"
+    assert not (tmp_path / "pics/zoo" / f"faces_{changed}.png").exists()
 
 
 def test_writing_the_table_twice_changes_nothing(tmp_path):

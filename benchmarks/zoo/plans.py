@@ -67,12 +67,14 @@ class Plan:
       seeds: {preset: seeds}, beside seed 0.
       duels: (preset, rival, minutes).
       goal: a `Goal`, or None.
+      parts: whether the presets of `parts` are trained as well.
     """
 
     longer: dict = dataclasses.field(default_factory=dict)
     seeds: dict = dataclasses.field(default_factory=dict)
     duels: tuple = ()
     goal: Goal | None = None
+    parts: bool = False
 
 
 PLANS = {
@@ -81,6 +83,7 @@ PLANS = {
         seeds=dict.fromkeys(("default", "dcgan", "sngan", "wgangp", "r3gan", "sample"), (1, 2)),
         duels=tuple(("default", rival, minutes) for minutes in (30, FIRST_MINUTES) for rival in ("sample", "dcgan")),
         goal=Goal("default", "dcgan", target_minutes=60, every=2, until=14),
+        parts=True,
     ),
     "digits": Plan(
         longer={"default": (30, 60), "dcgan": (30, 60)},

@@ -4,6 +4,7 @@ import functools
 
 from etils import epy
 
+from benchmarks.zoo import parts, plans
 from gan import flags, presets, train
 from gan.errors import InputError
 
@@ -36,7 +37,8 @@ def chosen(only, data):
       InputError: one that is named does not exist, or cannot learn from these data.
     """
     named = [name.strip() for name in only.split(",") if name.strip()]
-    wanted = list(dict.fromkeys(named)) or [name for name in presets.own_names() if name not in _OF_OTHER_IMAGES]
+    own = [name for name in presets.own_names() if name not in _OF_OTHER_IMAGES]
+    wanted = list(dict.fromkeys(named)) or [*own, *(parts.names() if plans.PLANS[data].parts else [])]
     unfit = [name for name in wanted if needs_labels(name) and data != "digits"]
     if named and unfit:
         raise InputError(f"--only={','.join(unfit)}: learns from labels, and {data} have none")
@@ -44,6 +46,6 @@ def chosen(only, data):
 
 
 def league_field(chosen_names, results):
-    """Returns the presets of the league: the chosen ones, and those of the package that were trained before."""
+    """Returns the presets of the league: the chosen ones but for parts, and the package's that were trained before."""
     trained = {name for value in results.of_kind("train").values() for name in value["presets"]}
-    return sorted({*chosen_names, *trained.intersection(presets.own_names())})
+    return sorted({*chosen_names, *trained.intersection(presets.own_names())}.difference(parts.names()))

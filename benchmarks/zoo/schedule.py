@@ -2,7 +2,7 @@
 
 import itertools
 
-from benchmarks.zoo import plans, presets
+from benchmarks.zoo import parts, plans, presets
 from benchmarks.zoo.jobs import check, duel, goal, league, measure, speed, train
 
 
@@ -23,8 +23,10 @@ def planned_jobs(plan, chosen, field, options):
       options: `ZooOptions`.
     """
     points = plans.planned_points(plan, chosen)
-    first = [point for point in points if point == plans.first_point(point.preset)]
-    longer = [point for point in points if not point.seed and point not in first]
+    every_first = [point for point in points if point == plans.first_point(point.preset)]
+    first = [point for point in every_first if point.preset not in parts.names()]
+    of_parts = [point for point in every_first if point not in first]
+    longer = [point for point in points if not point.seed and point not in every_first]
     other_seeds = [point for point in points if point.seed]
     training = {point: train.job(point, points, options.minutes_scale) for point in points}
 
@@ -42,6 +44,6 @@ def planned_jobs(plan, chosen, field, options):
     jobs += [duel.job(*terms, options.duel_rounds) for terms in plan.duels if set(terms[:2]) <= set(field)]
     if plan.goal and {plan.goal.preset, plan.goal.target} <= set(field):
         jobs.append(goal.job(plan.goal, plan.longer.get(plan.goal.preset, ())))
-    for point in other_seeds:
+    for point in other_seeds + of_parts:
         jobs += [training[point], measure.job(point)]
     return jobs

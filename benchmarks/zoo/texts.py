@@ -27,6 +27,16 @@ def frechet(measured):
     return estimate(measured and measured["training"]["frechet_distance"], "{:.2f}")
 
 
+def rate(speeds):
+    """Formats the images per second of several measurements of speed."""
+    return f"{statistics.median(value['images_per_second'] for value in speeds):,.0f}" if speeds else "-"
+
+
+def right(fitted):
+    """Formats what a `calibration.Calibration` brings: images, and the share that D is right on before and after."""
+    return [str(fitted["images"]), *(f"{fitted[f'accuracy_{when}']:.1%}" for when in ("before", "after"))]
+
+
 def kid_spread(measured):
     """Formats mean and deviation of the KIDs of several measurements."""
     kids = [1000 * results.kid_of(value) for value in measured]

@@ -3,7 +3,7 @@
 import functools
 
 from benchmarks.zoo.jobs.job import Job
-from gan import pictures
+from gan import pictures, storage
 
 ROW_IMAGES = 8
 
@@ -24,6 +24,7 @@ def measure(comparison, point):
         "validation": judge.against_validation(pixels),
         "distinctness": judge.distinctness(pixels),
         "copies": judge.copies(pixels),
+        "calibration": storage.read_json(comparison.submission(point) / "submission.json")["calibration"],
     }
 
 
