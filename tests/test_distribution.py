@@ -297,7 +297,7 @@ def assert_one_device_gets_there(cluster_folder, alone, *flags):
     assert graphs[0] == graphs[1]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_cluster_is_killed_stopped_and_where_one_device_would_be(tmp_path, data):
     endless = ("--max_steps=100000", "--num_epochs=100000")
     cluster = Cluster(tmp_path, *LIKE_ONE, *data, *endless, "--save_secs=0")
