@@ -86,7 +86,7 @@ class SampleQuality:
         count = min(NUM_VARIETY, len(self._real))
         blocks = [self._real[i : i + count] for i in range(0, len(self._real) - count + 1, count)]
         usual = metrics.mean_distance(self._real), np.mean([metrics.nearest_distance(block) for block in blocks])
-        return [max(distance, metrics.LEAST_DISTANCE) for distance in usual]
+        return [max(float(distance), metrics.LEAST_DISTANCE) for distance in usual]
 
     def look(self, step, generate, closely=False):
         """Looks at the images of a step.

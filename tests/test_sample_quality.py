@@ -58,6 +58,8 @@ def test_few_different_images_again_and_again_are_a_collapse(count, watch):
     found = quality.look(90, few_images, closely=True)
     assert found.collapsed
     assert found.distinctness < 0.3
+    quality.write()
+    assert json.loads(quality._file.read_text())["looks"][-1]["collapsed"] is True
 
 
 def test_the_first_images_of_a_run_are_alike_and_no_collapse(watch):
